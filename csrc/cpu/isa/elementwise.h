@@ -1,0 +1,6 @@
+#pragma once
+namespace tg {
+struct ElementwiseKernels {
+  int lanes;
+};
+}  // namespace tg

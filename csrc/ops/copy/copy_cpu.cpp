@@ -1,0 +1,102 @@
+// full, copy and copy_into: elements move, nothing is computed.
+#include <cstring>
+
+#include "core/array.h"
+#include "core/dispatch.h"
+#include "core/loop.h"
+#include "core/run.h"
+
+namespace tg {
+namespace {
+
+constexpr int64_t kGrain = 32768;  // elements a thread should at least move
+
+struct CopyParams {};
+
+// views: destination, source (already broadcast to the destination's shape).
+void copy_kernel(const CopyParams&, const View* views) {
+  const auto loop = make_loop<2>({&views[0], &views[1]});
+  dispatch_width(views[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    parallel_rows(loop, kGrain, [](char** p, const int64_t* s, int64_t n) {
+      if (s[0] == sizeof(T) && s[1] == sizeof(T)) {
+        std::memcpy(p[0], p[1], n * sizeof(T));
+      } else {
+        for (int64_t i = 0; i < n; ++i) std::memcpy(p[0] + i * s[0], p[1] + i * s[1], sizeof(T));
+      }
+    });
+  });
+}
+
+struct FillParams {
+  uint64_t bits;
+};
+
+void fill_kernel(const FillParams& params, const View* views) {
+  dispatch_width(views[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T value;
+    std::memcpy(&value, &params.bits, sizeof(T));
+    T* out = views[0].ptr<T>();
+    parallel_for(views[0].size(), kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = value;
+    });
+  });
+}
+
+py::object copy(py::handle x, const char* order) {
+  const View v = view_of(x, "copy", "x");
+  const bool row_major = std::strcmp(order, "C") == 0;
+  check(row_major || std::strcmp(order, "K") == 0, ErrorKind::value,
+        "copy: order must be 'C' or 'K', got '", order, "'");
+  Output out = row_major ? empty("copy", v.dtype, v.ndim, v.shape) : empty_like("copy", v.dtype, v);
+  run(copy_kernel, CopyParams{}, {out.view, v}, v.size(), Arithmetic::exact);
+  return out.array;
+}
+
+void copy_into(py::handle dst, py::handle src) {
+  const View d = writable_view_of(dst, "copy_into", "dst");
+  View s = view_of(src, "copy_into", "src");
+  check_same_dtype("copy_into", d, "dst", s, "src");
+  bool fits = s.ndim <= d.ndim;
+  for (int i = 0; i < s.ndim && fits; ++i) {
+    const int64_t have = s.shape[i], want = d.shape[d.ndim - s.ndim + i];
+    fits = have == want || have == 1;
+  }
+  check(fits, ErrorKind::shape, "copy_into: src of shape ", shape_of(s),
+        " does not broadcast to dst of shape ", shape_of(d));
+  py::object keep;  // overlapping memory is read completely before it is written
+  if (may_overlap(d, s)) {
+    keep = copy(src, "K");
+    s = view_of(keep, "copy_into", "src");
+  }
+  run(copy_kernel, CopyParams{}, {d, broadcast_to(s, d.ndim, d.shape)}, d.size(),
+      Arithmetic::exact);
+}
+
+py::object full(const py::tuple& shape, py::handle dtype, py::handle value) {
+  const DType t = dtype_of(dtype, "full");
+  int64_t dims[kMaxDims];
+  check(shape.size() <= kMaxDims, ErrorKind::shape, "full: ", shape.size(), " dimensions, at most ",
+        kMaxDims, " are supported");
+  for (size_t i = 0; i < shape.size(); ++i) dims[i] = shape[i].cast<int64_t>();
+  // value is a 0-d array of the same dtype: NumPy has already converted and range-checked it.
+  const View v = view_of(value, "full", "value");
+  check(v.ndim == 0 && v.dtype == t, ErrorKind::dtype, "full: value must be a 0-d array of dtype ",
+        dtype_name(t));
+  FillParams params{0};
+  std::memcpy(&params.bits, v.data, itemsize(t));
+  Output out = empty("full", t, int(shape.size()), dims);
+  run(fill_kernel, params, {out.view}, out.view.size(), Arithmetic::exact);
+  return out.array;
+}
+
+}  // namespace
+
+void bind_copy(py::module_& m) {
+  m.def("copy", &copy, py::arg("x"), py::arg("order") = "K");
+  m.def("copy_into", &copy_into, py::arg("dst"), py::arg("src"));
+  m.def("full", &full, py::arg("shape"), py::arg("dtype"), py::arg("value"));
+}
+
+}  // namespace tg
