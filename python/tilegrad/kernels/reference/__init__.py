@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """The kernel contract in NumPy: the specification, the tests' oracle and the benchmarks' baseline.
 
 Written like the formula and independent of the compiled kernels; it needs NumPy alone.

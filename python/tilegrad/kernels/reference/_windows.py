@@ -69,21 +69,23 @@ class Windows:
 
     def pad(self, x, value=0):
         """x (N, C, *spatial) with value around it."""
-        sides = [(before, after) for (before, _), after in zip(self.padding, self.after)]
+        sides = [
+            (before, after) for (before, _), after in zip(self.padding, self.after, strict=True)
+        ]
         return np.pad(x, [(0, 0), (0, 0), *sides], constant_values=value)
 
     def zeros_padded(self, n, c, dtype):
         """Zeros of a padded input's shape, to add gradients into."""
-        sides = zip(self.spatial, self.padding, self.after)
+        sides = zip(self.spatial, self.padding, self.after, strict=True)
         return np.zeros((n, c, *(s + before + a for s, (before, _), a in sides)), dtype)
 
     def crop(self, padded):
         """What lies within the padding."""
-        sides = zip(self.padding, self.spatial)
+        sides = zip(self.padding, self.spatial, strict=True)
         return padded[(..., *(slice(before, before + size) for (before, _), size in sides))]
 
     def positions(self, offset):
-        """Per axis, the unpadded input position of this tap for every output, shaped to broadcast."""
+        """Per axis, the unpadded input position of this tap for every output, broadcastable."""
         ndim = len(self.out)
         for axis, o in enumerate(self.out):
             at = np.arange(o) * self.stride[axis] + offset[axis] * self.dilation[axis]
