@@ -11,6 +11,7 @@ namespace py = pybind11;
 
 namespace tg {
 void bind_copy(py::module_&);
+void bind_index(py::module_&);
 }  // namespace tg
 
 namespace {
@@ -36,6 +37,7 @@ PYBIND11_MODULE(_cpu, m) {
   py::register_exception_translator(translate);
 
   tg::bind_copy(m);
+  tg::bind_index(m);
 
   m.def("num_threads", &tg::num_threads);
   m.def("set_num_threads", &tg::set_num_threads);

@@ -1,10 +1,10 @@
 // full, copy and copy_into: elements move, nothing is computed.
 #include <cstring>
 
-#include "core/array.h"
 #include "core/dispatch.h"
 #include "core/loop.h"
 #include "core/run.h"
+#include "ops/copy/copy.h"
 
 namespace tg {
 namespace {
@@ -50,7 +50,7 @@ py::object copy(py::handle x, const char* order) {
   check(row_major || std::strcmp(order, "K") == 0, ErrorKind::value,
         "copy: order must be 'C' or 'K', got '", order, "'");
   Output out = row_major ? empty("copy", v.dtype, v.ndim, v.shape) : empty_like("copy", v.dtype, v);
-  run(copy_kernel, CopyParams{}, {out.view, v}, v.size(), Arithmetic::exact);
+  copy_elements(out.view, v);
   return out.array;
 }
 
@@ -70,8 +70,7 @@ void copy_into(py::handle dst, py::handle src) {
     keep = copy(src, "K");
     s = view_of(keep, "copy_into", "src");
   }
-  run(copy_kernel, CopyParams{}, {d, broadcast_to(s, d.ndim, d.shape)}, d.size(),
-      Arithmetic::exact);
+  copy_elements(d, broadcast_to(s, d.ndim, d.shape));
 }
 
 py::object full(const py::tuple& shape, py::handle dtype, py::handle value) {
@@ -92,6 +91,18 @@ py::object full(const py::tuple& shape, py::handle dtype, py::handle value) {
 }
 
 }  // namespace
+
+void copy_elements(const View& dst, const View& src) {
+  run(copy_kernel, CopyParams{}, {dst, src}, dst.size(), Arithmetic::exact);
+}
+
+View row_major(const char* op, const View& x, py::object* keep) {
+  if (x.row_major()) return x;
+  Output out = empty(op, x.dtype, x.ndim, x.shape);
+  copy_elements(out.view, x);
+  *keep = std::move(out.array);
+  return out.view;
+}
 
 void bind_copy(py::module_& m) {
   m.def("copy", &copy, py::arg("x"), py::arg("order") = "K");
