@@ -1,0 +1,116 @@
+"""Derivatives on request: ``backward`` and ``grad``, and the switches of recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .errors import GradientError
+from .tape import enable_grad, is_grad_enabled, no_grad, run, set_grad_enabled
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+__all__ = ["backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+
+
+def _roots(outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None]) -> list:
+    roots = []
+    for y, g in zip(outputs, cotangents, strict=True):
+        if y._node is None:
+            raise GradientError(
+                f"backward: a tensor of shape {y.shape} does not require grad and was not "
+                "computed from one that does"
+            )
+        if g is None:
+            if y._array.size != 1:
+                raise GradientError(
+                    f"backward: a gradient must be given for an output of shape {y.shape}; only "
+                    "an output of one element has an implicit gradient of 1"
+                )
+            g = y.new_ones(y.shape)
+        elif g.shape != y.shape or g.dtype != y.dtype:
+            raise GradientError(
+                f"backward: the gradient has shape {g.shape} and dtype {g.dtype}, "
+                f"but the output has shape {y.shape} and dtype {y.dtype}"
+            )
+        roots.append((y._node, g))
+    return roots
+
+
+def _listed(x: Any) -> list:
+    return list(x) if isinstance(x, (tuple, list)) else [x]
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Accumulates the gradients of tensors into the ``.grad`` of leaves.
+
+    tensors: outputs of any shape; grad_tensors: one cotangent per output, same shape and dtype,
+    or None for outputs of one element. retain_graph (default: create_graph) keeps saved values for
+    another pass. create_graph records the pass itself, for higher derivatives. inputs restricts the
+    accumulation to these leaves. Raises GradientError.
+
+    >>> import tilegrad as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> tg.autograd.backward((x * x).sum())
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    outputs = _listed(tensors)
+    cotangents = [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
+    if len(cotangents) != len(outputs):
+        raise GradientError(f"backward: {len(outputs)} tensors, but {len(cotangents)} gradients")
+    keep = create_graph if retain_graph is None else retain_graph
+    roots = _roots(outputs, cotangents)
+    if inputs is None:
+        run(roots, None, keep, create_graph)
+        return
+    leaves = [t for t in _listed(inputs) if t._node is not None]
+    found = run(roots, [t._node for t in leaves], keep, create_graph)
+    for t in leaves:
+        if t._node in found:
+            g = found.pop(t._node)
+            t.grad = t.grad + g if t.grad is not None else g if create_graph else g.clone()
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of outputs with respect to inputs, as a tuple; ``.grad`` is not touched.
+
+    Shapes and dtypes are those of inputs. Raises GradientError when an input does not require grad,
+    or does not lead to an output and allow_unused is false (else its gradient is None).
+
+    >>> import tilegrad as tg
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> (g,) = tg.autograd.grad(x**3, x, create_graph=True)
+    >>> tg.autograd.grad(g, x)
+    (tensor(18.),)
+    """
+    ys, xs = _listed(outputs), _listed(inputs)
+    cotangents = [None] * len(ys) if grad_outputs is None else _listed(grad_outputs)
+    if len(cotangents) != len(ys):
+        raise GradientError(f"grad: {len(ys)} outputs, but {len(cotangents)} gradients")
+    for i, x in enumerate(xs):
+        if x._node is None:
+            raise GradientError(f"grad: input {i} of shape {x.shape} does not require grad")
+    keep = create_graph if retain_graph is None else retain_graph
+    found = run(_roots(ys, cotangents), [x._node for x in xs], keep, create_graph)
+    for i, x in enumerate(xs):
+        if x._node not in found and not allow_unused:
+            raise GradientError(
+                f"grad: input {i} of shape {x.shape} was not used to compute the outputs; pass "
+                "allow_unused=True to get None for it"
+            )
+    return tuple(found.get(x._node) for x in xs)
