@@ -174,7 +174,7 @@ class Tensor:
         elif self._node is None:
             if not dtypes.is_floating(self._array.dtype):
                 raise GradientError(
-                    f"requires_grad_: only floating tensors have gradients, this one is {self.dtype}"
+                    f"requires_grad_: expects a floating tensor, this one is {self.dtype}"
                 )
             self._node = tape.Node(self._array.shape)
             self._node.leaf = weakref.ref(self)

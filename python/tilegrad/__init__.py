@@ -1,0 +1,47 @@
+"""tilegrad: tensors, automatic differentiation, hand-written kernels. ``import tilegrad as tg``."""
+
+from . import autograd as autograd
+from . import errors as errors
+from .autograd import enable_grad as enable_grad
+from .autograd import is_grad_enabled as is_grad_enabled
+from .autograd import no_grad as no_grad
+from .autograd import set_grad_enabled as set_grad_enabled
+from .dtypes import bfloat16 as bfloat16
+from .dtypes import bool_ as bool
+from .dtypes import complex64 as complex64
+from .dtypes import complex128 as complex128
+from .dtypes import float16 as float16
+from .dtypes import float32 as float32
+from .dtypes import float64 as float64
+from .dtypes import get_default_dtype as get_default_dtype
+from .dtypes import int8 as int8
+from .dtypes import int16 as int16
+from .dtypes import int32 as int32
+from .dtypes import int64 as int64
+from .dtypes import promote_types as promote_types
+from .dtypes import set_default_dtype as set_default_dtype
+from .dtypes import uint8 as uint8
+from .dtypes import uint16 as uint16
+from .dtypes import uint32 as uint32
+from .dtypes import uint64 as uint64
+from .ops import PUBLIC as _PUBLIC
+from .ops.rules import result_type as result_type
+from .tensor import Tensor as Tensor
+from .tensor import as_tensor as as_tensor
+from .tensor import from_numpy as from_numpy
+from .tensor import tensor as tensor
+
+globals().update(_PUBLIC)
+float, double, half, int, long = float32, float64, float16, int32, int64
+short = int16
+__version__ = "0.1.0"
+
+
+def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
+    """Whether obj is a Tensor.
+
+    >>> import tilegrad as tg
+    >>> tg.is_tensor(tg.zeros(1))
+    True
+    """
+    return isinstance(obj, Tensor)

@@ -1,0 +1,273 @@
+"""New tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes, kernels
+from ..errors import MemoryError as TgMemoryError
+from ..errors import ShapeError
+from ..errors import ValueError as TgValueError
+from ..tensor import Tensor, check_device
+from .rules import as_operand, linear, record, scalar
+
+_new = Tensor._new
+
+
+def _shape(op: str, size: tuple[Any, ...]) -> tuple[int, ...]:
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    shape = tuple([n.__index__() for n in size])
+    if any(n < 0 for n in shape):
+        raise ShapeError(f"{op}: negative size in shape {shape}")
+    if any(n >= 2**63 for n in shape):
+        raise TgMemoryError(f"{op}: shape {shape} overflows 2^63 bytes")
+    return shape
+
+
+def _full(op: str, size: tuple, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    check_device(device)
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.dtype(dtype)
+    shape = _shape(op, size)
+    if d.kind == "c":
+        x = _new(np.full(shape, value, d))
+    else:
+        x = _new(kernels.host.full(shape, d, scalar(value, d, op)._array))
+    return x.requires_grad_() if requires_grad else x
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros. size: ints or one tuple; dtype: the default floating dtype unless given.
+
+    Raises ShapeError for negative sizes, MemoryError when the machine has not enough memory.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2)
+    tensor([0., 0.])
+    """
+    return _full("zeros", size, 0, dtype, device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones; arguments and errors as for zeros.
+
+    >>> import tilegrad as tg
+    >>> tg.ones(2, dtype=tg.int64)
+    tensor([1, 1])
+    """
+    return _full("ones", size, 1, dtype, device, requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor whose values do not matter. It is zero-filled: memory is never handed out as found.
+
+    >>> import tilegrad as tg
+    >>> tg.empty(2, 3).shape
+    (2, 3)
+    """
+    return _full("empty", size, 0, dtype, device, requires_grad)
+
+
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor filled with one number; dtype: that of the number unless given.
+
+    >>> import tilegrad as tg
+    >>> tg.full((2,), 7)
+    tensor([7, 7])
+    """
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    d = dtypes.scalar_dtype(fill_value) if dtype is None else dtype
+    size = (size,) if isinstance(size, (int, np.integer)) else size
+    return _full("full", tuple(size), fill_value, d, device, requires_grad)
+
+
+def _like(name: str, value: Any) -> Callable:
+    def fn(
+        input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
+        d = input.dtype if dtype is None else dtype
+        return _full(name, input.shape, value, d, device, requires_grad)
+
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__ = (
+        f"As ``{name[:-5]}``, with the shape and (unless given) the dtype of input.\n\n"
+        f"    >>> import tilegrad as tg\n    >>> tg.{name}(tg.tensor([1, 2])).shape\n    (2,)\n"
+    )
+    return fn
+
+
+zeros_like, ones_like, empty_like = (
+    _like("zeros_like", 0),
+    _like("ones_like", 1),
+    _like("empty_like", 0),
+)
+
+
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor filled with one number, with the shape and (unless given) the dtype of input.
+
+    >>> import tilegrad as tg
+    >>> tg.full_like(tg.tensor([1, 2]), 9)
+    tensor([9, 9])
+    """
+    d = input.dtype if dtype is None else dtype
+    return _full("full_like", input.shape, fill_value, d, device, requires_grad)
+
+
+def _from_host(a: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    check_device(device)
+    d = a.dtype if dtype is None else dtypes.dtype(dtype)
+    x = _new(np.ascontiguousarray(a.astype(d, copy=False)).reshape(a.shape))
+    return x.requires_grad_() if requires_grad else x
+
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, ... up to but not including end.
+
+    dtype: int64 when all are ints, else the default floating dtype. Raises ValueError for step 0 or
+    of the wrong sign.
+
+    >>> import tilegrad as tg
+    >>> tg.arange(1, 6, 2)
+    tensor([1, 3, 5])
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+    if step == 0 or (end - start) * step < 0 or not math.isfinite(end - start):
+        raise TgValueError(f"arange: step {step} does not lead from {start} to {end}")
+    count = max(math.ceil((end - start) / step), 0)
+    if (
+        count * 8 > kernels.host.memory_stats()["memory_limit"]
+        if hasattr(kernels.host, "memory_stats")
+        else count > 2**40
+    ):
+        raise TgMemoryError(f"arange: {count} elements do not fit into memory")
+    ints = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
+    base = np.arange(count, dtype=np.int64)
+    a = base * step + start if ints else base.astype(np.float64) * step + start
+    d = dtype if dtype is not None else dtypes.int64 if ints else dtypes.get_default_dtype()
+    return _from_host(a, d, device, requires_grad)
+
+
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """steps numbers from start to end, both included, at equal distances.
+
+    >>> import tilegrad as tg
+    >>> tg.linspace(0, 1, 3)
+    tensor([0. , 0.5, 1. ])
+    """
+    if steps < 0:
+        raise TgValueError(f"linspace: steps must not be negative, got {steps}")
+    d = dtypes.get_default_dtype() if dtype is None else dtype
+    return _from_host(np.linspace(float(start), float(end), steps), d, device, requires_grad)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The n x m matrix with ones on its diagonal.
+
+    >>> import tilegrad as tg
+    >>> tg.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.dtype(dtype)
+    rows, columns = _shape("eye", (n, n if m is None else m))
+    return _from_host(np.eye(rows, columns, dtype=np.float64), d, device, requires_grad)
+
+
+_TRIL = linear("tril", lambda g, k, shape: tril(g, k))
+_TRIU = linear("triu", lambda g, k, shape: triu(g, k))
+
+
+def _triangle(op: str, rule: Any, x: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if x.ndim < 2:
+        raise ShapeError(f"{op}: expects at least 2 dimensions, got shape {x.shape}")
+    rows, columns = x.shape[-2:]
+    keep = np.tri(rows, columns, diagonal if lower else diagonal - 1, dtype=np.bool_)
+    zero = np.zeros((), x.dtype)
+    a, b = (x._array, zero) if lower else (zero, x._array)
+    return record(rule, kernels.of(x._array).where(keep, a, b), (x,), diagonal)
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The elements on and below a diagonal of the last two axes; zero elsewhere.
+
+    >>> import tilegrad as tg
+    >>> tg.tril(tg.ones(2, 2))
+    tensor([[1., 0.],
+            [1., 1.]])
+    """
+    return _triangle("tril", _TRIL, as_operand(input, "tril"), diagonal, True)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The elements on and above a diagonal of the last two axes; zero elsewhere.
+
+    >>> import tilegrad as tg
+    >>> tg.triu(tg.ones(2, 2))
+    tensor([[1., 1.],
+            [0., 1.]])
+    """
+    return _triangle("triu", _TRIU, as_operand(input, "triu"), diagonal, False)
+
+
+def _new_method(name: str, fn: Callable) -> Callable:
+    def method(self: Tensor, *size: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
+        return fn(*size, dtype=self.dtype if dtype is None else dtype, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"As ``tilegrad.{name[4:]}``, with this tensor's dtype unless one is given."
+    return method
+
+
+METHODS: dict[str, Any] = {"tril": tril, "triu": triu}
+for _name, _fn in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full", full)):
+    METHODS["new_" + _name] = _new_method("new_" + _name, _fn)
+
+__all__ = [
+    "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like",
+    "tril", "triu", "zeros", "zeros_like",
+]  # fmt: skip

@@ -1,0 +1,282 @@
+"""How ops state their derivatives, and how they are recorded.
+
+Each op states its derivative once, as tilegrad ops, so that it can be differentiated again:
+``elementwise`` (a linear map per input, which serves as vjp and jvp), ``linear`` (its transpose),
+``bilinear`` (a map per operand) or ``explicit``. A *fused* gradient kernel, where one is named,
+replaces the composite whenever the backward pass itself is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes, kernels, tape
+from ..errors import DTypeError, GradientError
+from ..errors import ValueError as TgValueError
+from ..tape import Rule, attach, mode
+from ..tensor import Tensor
+
+_new = Tensor._new
+_SUM = 0  # REDUCE.index("sum")
+
+RULES: dict[str, Rule] = {}
+"""Every rule by the name of its op."""
+
+
+def record(rule: Rule, array: Any, inputs: Sequence[Tensor | None], params: Any = None) -> Tensor:
+    """The result ``array`` of an op as a Tensor, on the tape where an input requires grad."""
+    out = _new(array)
+    if mode.enabled:
+        for t in inputs:
+            if t is not None and t._node is not None:
+                return attach(out, rule, inputs, params)
+    return out
+
+
+def record_view(rule: Rule, array: Any, x: Tensor, params: Any = None) -> Tensor:
+    """As record, for an array that views the storage of x."""
+    out = x._view(array)
+    if x._node is not None and mode.enabled:
+        return attach(out, rule, (x,), params)
+    return out
+
+
+def _register(rule: Rule) -> Rule:
+    if rule.name in RULES:
+        raise GradientError(f"two rules are named {rule.name}")
+    RULES[rule.name] = rule
+    return rule
+
+
+def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """g summed over the axes along which ``shape`` was stretched by broadcasting."""
+    have = g._array.shape
+    if have == shape:
+        return g
+    lead = len(have) - len(shape)
+    axes = tuple(i for i in range(len(have)) if i < lead or (shape[i - lead] == 1 and have[i] != 1))
+    a = kernels.of(g._array).reduce(_SUM, g._array, axes, True)
+    return record(SUM_TO, a.reshape(shape), (g,), have)
+
+
+def _sum_to_vjp(g: Tensor, need: Any, inputs: Any, out: Any, have: Any, shapes: Any) -> Any:
+    return (record_view(BROADCAST, np.broadcast_to(g._array, have), g),)
+
+
+def _broadcast_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> Any:
+    return (sum_to(g, shapes[0]),)
+
+
+SUM_TO = _register(Rule("sum_to", (), _sum_to_vjp))
+BROADCAST = _register(Rule("broadcast_to", (), _broadcast_vjp))
+
+
+def elementwise(
+    name: str,
+    *derivatives: Callable | None,
+    saves: Sequence[int] = (),
+    fused: Callable | None = None,
+) -> Rule:
+    """derivatives[i](t, *inputs, out, *params) is the i-th partial derivative applied to t, a
+    cotangent or a tangent; None where it is zero. fused(g, inputs, out, params) -> gx serves ops
+    of one input."""
+
+    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
+        if fused is not None and not mode.enabled:
+            return [fused(g, inputs, out, params)]
+        extra = () if params is None else params
+        grads: list[Tensor | None] = []
+        for wanted, d, shape in zip(need, derivatives, shapes, strict=True):
+            if not wanted:
+                grads.append(None)
+            elif d is None:
+                grads.append(zeros(shape, g.dtype))
+            else:
+                t = d(g, *inputs, out, *extra)
+                grads.append(t if t._array.shape == shape else sum_to(t, shape))
+        return grads
+
+    return _register(Rule(name, tuple(saves), vjp))
+
+
+def linear(name: str, transpose: Callable) -> Rule:
+    """An op linear in its one input: transpose(g, params, shape of the input)."""
+
+    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> tuple:
+        return (transpose(g, params, shapes[0]),)
+
+    return _register(Rule(name, (), vjp))
+
+
+def bilinear(name: str, left: Callable, right: Callable, bias: Callable | None = None) -> Rule:
+    """An op linear in each of two operands: left(g, b, params, shape of a) is the gradient of a,
+    right(g, a, params, shape of b) that of b; bias(g, params) that of an added third one."""
+
+    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
+        grads = [
+            left(g, inputs[1], params, shapes[0]) if need[0] else None,
+            right(g, inputs[0], params, shapes[1]) if need[1] else None,
+        ]
+        if len(need) > 2:
+            grads.append(bias(g, params) if need[2] and bias is not None else None)
+        return grads
+
+    return _register(Rule(name, (0, 1), vjp))
+
+
+def explicit(
+    name: str, vjp: Callable, saves: Sequence[int] = (), fused: Callable | None = None
+) -> Rule:
+    """vjp(g, need, inputs, out, params, shapes) -> one gradient or None per input, as tilegrad ops;
+    fused has the same signature and runs when the backward pass is not recorded."""
+    if fused is None:
+        return _register(Rule(name, tuple(saves), vjp))
+
+    def choose(*args: Any) -> Any:
+        return vjp(*args) if mode.enabled else fused(*args)
+
+    return _register(Rule(name, tuple(saves), choose))
+
+
+def refused(name: str, why: str) -> Rule:
+    """An op without a derivative: raises, by name, when a gradient would have to pass."""
+
+    def vjp(*args: Any) -> Any:
+        raise GradientError(f"{name}: {why}")
+
+    return _register(Rule(name, (), vjp))
+
+
+def constant(array: Any) -> Tensor:
+    """A result through which no gradient passes by definition (comparisons, argmax ...)."""
+    return _new(array)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
+    """Zeros from the kernel pool."""
+    return _new(kernels.host.full(shape, dtype, np.zeros((), dtype)))
+
+
+_scalars: dict[Any, Any] = {}
+
+
+def scalar(value: Any, dtype: np.dtype, op: str = "tensor") -> Tensor:
+    """A Python or NumPy number as a 0-d tensor of the given dtype."""
+    key = (value.__class__, value, dtype)
+    a = _scalars.get(key)
+    if a is None:
+        try:
+            with np.errstate(all="ignore"):
+                a = np.asarray(value).astype(dtype) if dtype.kind not in "iu" else None
+                a = np.array(value, dtype) if a is None else a
+        except OverflowError as e:
+            raise TgValueError(f"{op}: {value} is out of range for {dtype}") from e
+        a.flags.writeable = False
+        if value and len(_scalars) < 1000:  # 0.0 and -0.0 are equal keys
+            _scalars[key] = a
+    return _new(a)
+
+
+def convert(x: Tensor, dtype: np.dtype) -> Tensor:
+    """x in another dtype; recorded between floating dtypes."""
+    a = x._array
+    if a.dtype == dtype:
+        return x
+    if a.dtype.kind == "c" or dtype.kind == "c":
+        return _new(a.astype(dtype))
+    y = kernels.of(a).cast(a, dtype)
+    if dtypes.is_floating(a.dtype) and dtypes.is_floating(dtype):
+        return record(CAST, y, (x,), a.dtype)
+    return _new(y)
+
+
+CAST = linear("to", lambda g, dtype, shape: convert(g, dtype))
+
+
+def as_operand(x: Any, op: str) -> Tensor:
+    """A tensor, an array or a number as a Tensor; arrays share memory."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, (bool, int, float, np.generic)):
+        return scalar(x, dtypes.scalar_dtype(x), op)
+    if isinstance(x, np.ndarray):
+        from ..tensor import from_numpy
+
+        return from_numpy(x)
+    raise DTypeError(f"{op}: expects tensors, arrays or numbers, got {type(x).__name__}")
+
+
+def result_type(*operands: Any) -> np.dtype:
+    """The promoted dtype of tensors, arrays and numbers, by PyTorch's rules.
+
+    >>> import tilegrad as tg
+    >>> tg.result_type(tg.tensor([1, 2]), 0.5)
+    dtype('float32')
+    """
+    kinds: list[np.dtype | None] = [None, None, None]
+    for x in operands:
+        if isinstance(x, (Tensor, np.ndarray)):
+            d, k = x.dtype, 1 if x.ndim == 0 else 0
+        elif isinstance(x, np.dtype):
+            d, k = x, 0
+        else:
+            d, k = dtypes.scalar_dtype(x), 2
+        before = kinds[k]
+        kinds[k] = d if before is None else dtypes.promote_types(before, d)
+    r = dtypes.combine(*kinds)
+    if r is None:
+        raise DTypeError("result_type: expects at least one operand")
+    return r
+
+
+def promote(op: str, *operands: Any, floating: bool = False) -> list[Tensor]:
+    """The operands as tensors of their common dtype (at least the default floating one when
+    ``floating``)."""
+    try:
+        dtype = result_type(*operands)
+    except DTypeError as e:
+        raise DTypeError(f"{op}: {e}") from None
+    if floating and not dtypes.is_floating(dtype) and dtype.kind != "c":
+        dtype = dtypes.get_default_dtype()
+    out = []
+    for x in operands:
+        if isinstance(x, (Tensor, np.ndarray)):
+            out.append(convert(as_operand(x, op), dtype))
+        else:
+            out.append(scalar(x, dtype, op))
+    return out
+
+
+def axes_of(dim: Any, ndim: int, op: str) -> tuple[int, ...]:
+    """dim (None, an int or a sequence; negative counts from the end) as a sorted tuple."""
+    if dim is None:
+        return tuple(range(ndim))
+    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+    axes = sorted(axis_of(d, ndim, op) for d in dims)
+    if len(set(axes)) != len(axes):
+        raise TgValueError(f"{op}: dim {tuple(dims)} names an axis twice")
+    return tuple(axes)
+
+
+def axis_of(dim: Any, ndim: int, op: str) -> int:
+    """One axis as a non-negative int."""
+    from ..errors import IndexError as TgIndexError
+
+    try:
+        d = dim.__index__()
+    except (AttributeError, TypeError):
+        raise DTypeError(f"{op}: dim must be an int, got {type(dim).__name__}") from None
+    bound = max(ndim, 1)
+    if not -bound <= d < bound:
+        raise TgIndexError(f"{op}: dim {d} is out of range for a tensor of {ndim} dimensions")
+    return d % bound
+
+
+__all__ = [
+    "BROADCAST", "CAST", "RULES", "SUM_TO", "as_operand", "axes_of", "axis_of", "bilinear", "constant",
+    "convert", "elementwise", "explicit", "linear", "promote", "record", "record_view", "refused",
+    "result_type", "scalar", "sum_to", "tape", "zeros",
+]  # fmt: skip

@@ -1,0 +1,682 @@
+"""Views and copies: the shape, order and dtype of the elements change, not their values."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes, kernels
+from ..errors import IndexError as TgIndexError
+from ..errors import ShapeError
+from ..errors import ValueError as TgValueError
+from ..tensor import Tensor, check_device
+from .rules import (
+    BROADCAST,
+    axes_of,
+    axis_of,
+    convert,
+    explicit,
+    linear,
+    promote,
+    record,
+    record_view,
+    sum_to,
+    zeros,
+)
+
+contiguous_format, channels_last, preserve_format = "contiguous", "channels_last", "preserve"
+_FORMATS = (contiguous_format, channels_last, preserve_format, "channels_last_3d")
+
+
+def _dims(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` alike."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        args = tuple(args[0])
+    return tuple([d.__index__() for d in args])
+
+
+# --- reshape --------------------------------------------------------------------------------------
+RESHAPE = linear("reshape", lambda g, shape, s: reshape(g, s))
+
+
+def _resolve(op: str, x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    n = x._array.size
+    unknown = [i for i, d in enumerate(shape) if d == -1]
+    rest = math.prod(d for d in shape if d != -1)
+    bad = len(unknown) > 1 or any(d < -1 for d in shape)
+    if not bad and unknown:
+        bad = rest == 0 or n % rest != 0
+        if not bad:
+            shape = (*shape[: unknown[0]], n // rest, *shape[unknown[0] + 1 :])
+    elif rest != n:
+        bad = True
+    if bad:
+        raise ShapeError(f"{op}: {n} elements of shape {x.shape} do not fit into shape {shape}")
+    return shape
+
+
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """The elements in row-major order, in another shape; a view where the strides allow it.
+
+    shape: ints or one tuple; one of them may be -1 (what is left). Raises ShapeError when the
+    number of elements differs.
+
+    >>> import tilegrad as tg
+    >>> tg.arange(6).reshape(2, -1).shape
+    (2, 3)
+    """
+    target = _resolve("reshape", input, _dims(shape))
+    a = input._array
+    try:
+        return record_view(RESHAPE, np.reshape(a, target, copy=False), input)
+    except ValueError:
+        y = kernels.of(a).copy(a, "C").reshape(target)
+        return record(RESHAPE, y, (input,))
+
+
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """As reshape, but never a copy; ``view(dtype)`` reinterprets the bytes. ShapeError otherwise.
+
+    >>> import tilegrad as tg
+    >>> tg.arange(6).view(3, 2).shape
+    (3, 2)
+    """
+    if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list, np.integer, Tensor)):
+        d = dtypes.dtype(shape[0])
+        try:
+            return input._view(input._array.view(d))
+        except ValueError as e:
+            raise ShapeError(f"view: {input.dtype} of shape {input.shape} as {d}: {e}") from e
+    target = _resolve("view", input, _dims(shape))
+    try:
+        a = np.reshape(input._array, target, copy=False)
+    except ValueError:
+        raise ShapeError(
+            f"view: shape {input.shape} with strides {input.stride()} cannot be seen as {target} "
+            "without a copy; use reshape()"
+        ) from None
+    return record_view(RESHAPE, a, input)
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes start_dim to end_dim as one.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3, 4).flatten(1).shape
+    (2, 12)
+    """
+    if input.ndim == 0:
+        return reshape(input, 1)
+    first = axis_of(start_dim, input.ndim, "flatten")
+    last = axis_of(end_dim, input.ndim, "flatten")
+    if first > last:
+        raise TgValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    s = input.shape
+    return reshape(input, (*s[:first], math.prod(s[first : last + 1]), *s[last + 1 :]))
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One axis as several; sizes may hold one -1.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 12).unflatten(1, (3, -1)).shape
+    (2, 3, 4)
+    """
+    d = axis_of(dim, input.ndim, "unflatten")
+    s, n, sizes = input.shape, input.shape[d], list(sizes)
+    if sizes.count(-1) == 1:
+        known = math.prod(k for k in sizes if k != -1)
+        sizes[sizes.index(-1)] = n // known if known else 0
+    if math.prod(sizes) != n:
+        raise ShapeError(f"unflatten: axis {dim} of length {n} does not split into {tuple(sizes)}")
+    return reshape(input, (*s[:d], *sizes, *s[d + 1 :]))
+
+
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Without the axes of length 1 (all of them, or those named).
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(1, 2, 1).squeeze().shape
+    (2,)
+    """
+    drop = axes_of(dim, input.ndim, "squeeze")
+    kept = [n for i, n in enumerate(input.shape) if n != 1 or i not in drop]
+    return reshape(input, tuple(kept))
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """With a new axis of length 1 at dim.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2).unsqueeze(-1).shape
+    (2, 1)
+    """
+    d = axis_of(dim, input.ndim + 1, "unsqueeze")
+    return reshape(input, (*input.shape[:d], 1, *input.shape[d:]))
+
+
+# --- order of the axes ----------------------------------------------------------------------------
+def _permute_back(g: Tensor, axes: tuple[int, ...], shape: Any) -> Tensor:
+    inverse = [0] * len(axes)
+    for i, a in enumerate(axes):
+        inverse[a] = i
+    return permute(g, inverse)
+
+
+PERMUTE = linear("permute", _permute_back)
+
+
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """A view with the axes in another order.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3, 4).permute(2, 0, 1).shape
+    (4, 2, 3)
+    """
+    axes = tuple([axis_of(d, input.ndim, "permute") for d in _dims(dims)])
+    if sorted(axes) != list(range(input.ndim)):
+        raise TgValueError(f"permute: {_dims(dims)} is not an order of {input.ndim} axes")
+    return record_view(PERMUTE, input._array.transpose(axes), input, axes)
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """A view with two axes exchanged.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3).transpose(0, 1).shape
+    (3, 2)
+    """
+    n = input.ndim
+    i, j = axis_of(dim0, n, "transpose"), axis_of(dim1, n, "transpose")
+    axes = list(range(n))
+    if n:
+        axes[i], axes[j] = axes[j], axes[i]
+    return permute(input, axes)
+
+
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix; vectors and numbers stay.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3).t().shape
+    (3, 2)
+    """
+    if input.ndim > 2:
+        raise ShapeError(f"t: expects at most 2 dimensions, got shape {input.shape}")
+    return permute(input, tuple(range(input.ndim))[::-1])
+
+
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """A view with some axes moved; the others keep their order.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3, 4).movedim(0, -1).shape
+    (3, 4, 2)
+    """
+    src = source if isinstance(source, (tuple, list)) else (source,)
+    dst = destination if isinstance(destination, (tuple, list)) else (destination,)
+    src = [axis_of(d, input.ndim, "movedim") for d in src]
+    dst = [axis_of(d, input.ndim, "movedim") for d in dst]
+    if len(set(src)) != len(src) or len(set(dst)) != len(dst) or len(src) != len(dst):
+        raise TgValueError("movedim: source and destination must name as many different axes")
+    order = [i for i in range(input.ndim) if i not in src]
+    for d, s in sorted(zip(dst, src, strict=True)):
+        order.insert(d, s)
+    return permute(input, order)
+
+
+def matrix_transpose(input: Tensor) -> Tensor:
+    """A view with the last two axes exchanged (``x.mT``).
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(5, 2, 3).mT.shape
+    (5, 3, 2)
+    """
+    if input.ndim < 2:
+        raise ShapeError(f"mT: expects at least 2 dimensions, got shape {input.shape}")
+    return transpose(input, -2, -1)
+
+
+# --- broadcasting ---------------------------------------------------------------------------------
+def expand(input: Tensor, *sizes: Any) -> Tensor:
+    """A view with axes of length 1 stretched (stride 0) and new axes in front; -1 keeps a length.
+
+    >>> import tilegrad as tg
+    >>> tg.tensor([[1], [2]]).expand(2, 3).shape
+    (2, 3)
+    """
+    target, have = _dims(sizes), input.shape
+    lead = len(target) - len(have)
+    full = tuple(have[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(target))
+    if (
+        lead < 0
+        or any(n != h and h != 1 for n, h in zip(full[lead:], have, strict=True))
+        or any(n < 0 for n in full)
+    ):
+        raise ShapeError(f"expand: shape {have} does not broadcast to {target}")
+    return record_view(BROADCAST, np.broadcast_to(input._array, full), input)
+
+
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    """As expand, with the shape as one tuple.
+
+    >>> import tilegrad as tg
+    >>> tg.broadcast_to(tg.tensor([1, 2]), (3, 2)).shape
+    (3, 2)
+    """
+    return expand(input, tuple(size))
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """expand to the shape of other.
+
+    >>> import tilegrad as tg
+    >>> tg.tensor([1, 2]).expand_as(tg.zeros(3, 2)).shape
+    (3, 2)
+    """
+    return expand(input, other.shape)
+
+
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The shape that the given shapes broadcast to.
+
+    >>> import tilegrad as tg
+    >>> tg.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(f"broadcast_shapes: {shapes} do not broadcast") from None
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Views of the tensors, stretched to their common shape.
+
+    >>> import tilegrad as tg
+    >>> [x.shape for x in tg.broadcast_tensors(tg.zeros(2, 1), tg.zeros(3))]
+    [(2, 3), (2, 3)]
+    """
+    shape = broadcast_shapes(*[x.shape for x in tensors])
+    return tuple(expand(x, shape) for x in tensors)
+
+
+# --- copies ---------------------------------------------------------------------------------------
+CLONE = linear("clone", lambda g, params, s: g)
+
+
+def clone(input: Tensor, *, memory_format: str = preserve_format) -> Tensor:
+    """A copy that gradients pass through.
+
+    >>> import tilegrad as tg
+    >>> x = tg.ones(2)
+    >>> x.clone() is x
+    False
+    """
+    return record(CLONE, _copy(input, memory_format, "clone"), (input,))
+
+
+def _copy(x: Tensor, memory_format: str, op: str) -> Any:
+    a = x._array
+    if memory_format not in _FORMATS:
+        raise TgValueError(f"{op}: memory_format must be one of {_FORMATS}, got {memory_format!r}")
+    if a.dtype.kind == "c":
+        return a.copy()
+    k = kernels.of(a)
+    if memory_format == preserve_format:
+        return k.copy(a)
+    if memory_format == contiguous_format:
+        return k.copy(a, "C")
+    if a.ndim not in (4, 5):
+        raise ShapeError(f"{op}: channels_last expects 4 or 5 dimensions, got shape {x.shape}")
+    return np.moveaxis(k.copy(np.moveaxis(a, 1, -1), "C"), -1, 1)
+
+
+def is_contiguous(input: Tensor, memory_format: str = contiguous_format) -> bool:
+    """Whether the elements lie in row-major (or channels_last) order without gaps.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3).t().is_contiguous()
+    False
+    """
+    a = input._array
+    if memory_format == contiguous_format:
+        return a.flags.c_contiguous
+    return a.ndim in (4, 5) and np.moveaxis(a, 1, -1).flags.c_contiguous
+
+
+def contiguous(input: Tensor, memory_format: str = contiguous_format) -> Tensor:
+    """The tensor itself where it already has the memory order, else a copy.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3).t().contiguous().stride()
+    (2, 1)
+    """
+    if is_contiguous(input, memory_format):
+        return input
+    return clone(input, memory_format=memory_format)
+
+
+def to(
+    input: Tensor,
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool = False,
+    memory_format: str = preserve_format,
+    non_blocking: bool = False,
+) -> Tensor:
+    """The tensor in another dtype, device or memory format; itself where nothing changes.
+
+    Positional arguments are a dtype, a device or a tensor to take both from. Gradients pass between
+    floating dtypes. Raises DTypeError, DeviceError.
+
+    >>> import tilegrad as tg
+    >>> tg.tensor([1.7]).to(tg.int64)
+    tensor([1])
+    """
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype = arg.dtype
+        elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
+            device = arg
+        elif isinstance(arg, bool):
+            non_blocking = arg
+        elif arg is not None:
+            dtype = arg
+    check_device(device)
+    y = input if dtype is None else convert(input, dtypes.dtype(dtype))
+    if memory_format != preserve_format:
+        return contiguous(y, memory_format)
+    return clone(y) if copy and y is input else y
+
+
+def type_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the dtype of other.
+
+    >>> import tilegrad as tg
+    >>> tg.tensor([1]).type_as(tg.tensor([1.0])).dtype
+    dtype('float32')
+    """
+    return convert(input, other.dtype)
+
+
+def cpu(input: Tensor) -> Tensor:
+    """The tensor on the CPU.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(1).cpu().device
+    'cpu'
+    """
+    return input
+
+
+def _caster(name: str, d: np.dtype) -> Callable:
+    def fn(self: Tensor) -> Tensor:
+        return convert(self, d)
+
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__ = f"The tensor converted to {d}."
+    return fn
+
+
+# --- basic indexing -------------------------------------------------------------------------------
+def _embed_vjp(g: Tensor, params: Any, shape: Any) -> Tensor:
+    return record_view(INDEX, g._array[params], g, params)
+
+
+EMBED = linear("index_embed", _embed_vjp)
+
+
+def _embed(g: Tensor, index: Any, shape: tuple[int, ...]) -> Tensor:
+    """Zeros of the given shape with g at index: the transpose of basic indexing."""
+    y = zeros(shape, g.dtype)._array
+    kernels.of(y).copy_into(y[index], g._array)
+    return record(EMBED, y, (g,), index)
+
+
+INDEX = linear("index", _embed)
+
+
+def basic_index(index: Any) -> tuple | None:
+    """The index as a tuple ending in an Ellipsis, or None unless it is made of ints, slices, None
+    and Ellipsis only."""
+    items = index if isinstance(index, tuple) else (index,)
+    out: list[Any] = []
+    for i in items:
+        if i is None or i is Ellipsis or isinstance(i, slice):
+            out.append(i)
+        elif isinstance(i, (bool, np.bool_)):
+            return None
+        elif isinstance(i, (int, np.integer)):
+            out.append(int(i))
+        elif isinstance(i, Tensor) and i.ndim == 0 and i.dtype.kind in "iu":
+            out.append(int(i))
+        else:
+            return None
+    if not any(i is Ellipsis for i in out):
+        out.append(Ellipsis)
+    return tuple(out)
+
+
+def getitem(input: Tensor, index: Any) -> Tensor:
+    """``x[index]``: a view for ints, slices, None and Ellipsis; a copy for tensors, lists and masks.
+
+    Raises IndexError when an index is out of range or there are too many.
+
+    >>> import tilegrad as tg
+    >>> tg.arange(6).reshape(2, 3)[1, ::2]
+    tensor([3, 5])
+    """
+    basic = basic_index(index)
+    if basic is None:
+        from .index import advanced_getitem
+
+        return advanced_getitem(input, index)
+    try:
+        a = input._array[basic]
+    except IndexError as e:
+        raise TgIndexError(f"index: {e}; the tensor has shape {input.shape}") from None
+    return record_view(INDEX, a, input, basic)
+
+
+def _overwrite_vjp(g: Tensor, need: Any, inputs: Any, out: Any, index: Any, shapes: Any) -> Any:
+    kept = inserted = None
+    if need[0]:
+        y = kernels.of(g._array).copy(g._array)
+        hole = y[index]
+        kernels.of(y).copy_into(hole, np.zeros((), y.dtype))
+        kept = record(ERASE, y, (g,), index)
+    if need[1]:
+        inserted = sum_to(record_view(INDEX, g._array[index], g, index), shapes[1])
+    return kept, inserted
+
+
+def _erase_vjp(g: Tensor, index: Any, shape: Any) -> Tensor:
+    y = kernels.of(g._array).copy(g._array)
+    kernels.of(y).copy_into(y[index], np.zeros((), y.dtype))
+    return record(ERASE, y, (g,), index)
+
+
+ERASE = linear("index_erase", _erase_vjp)
+OVERWRITE = explicit("setitem", _overwrite_vjp)
+
+
+def setitem(input: Tensor, index: Any, value: Any) -> None:
+    """``x[index] = value`` with broadcasting; recorded where either requires grad.
+
+    Raises IndexError, ShapeError, and GradientError on a leaf that requires grad.
+
+    >>> import tilegrad as tg
+    >>> x = tg.zeros(3)
+    >>> x[1:] = 5
+    >>> x
+    tensor([0., 5., 5.])
+    """
+    basic = basic_index(index)
+    if basic is None:
+        from .index import advanced_setitem
+
+        advanced_setitem(input, index, value)
+        return
+    (v,) = promote("setitem", value)
+    v = convert(v, input.dtype)
+    try:
+        target = input._array[basic]
+    except IndexError as e:
+        raise TgIndexError(f"setitem: {e}; the tensor has shape {input.shape}") from None
+    # As NumPy and PyTorch: leading axes of length 1 of the value do not count.
+    while v.ndim > target.ndim and v.shape[0] == 1:
+        v = reshape(v, v.shape[1:])
+    if input._writable("setitem", (v,)):
+        kernels.of(target).copy_into(target, v._array)
+        return
+    y = kernels.of(input._array).copy(input._array)
+    kernels.of(y).copy_into(y[basic], v._array)
+    input._rebind(record(OVERWRITE, y, (input, v), basic))
+
+
+def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """``x[...] = src``; returns x.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2).copy_(tg.ones(2))
+    tensor([1., 1.])
+    """
+    setitem(input, ..., src)
+    return input
+
+
+def fill_(input: Tensor, value: Any) -> Tensor:
+    """Every element becomes value; returns x.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2).fill_(3)
+    tensor([3., 3.])
+    """
+    setitem(input, ..., value)
+    return input
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Every element becomes zero; returns x.
+
+    >>> import tilegrad as tg
+    >>> tg.ones(2).zero_()
+    tensor([0., 0.])
+    """
+    return fill_(input, 0)
+
+
+# --- taking apart ---------------------------------------------------------------------------------
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """The view of length elements from start along dim.
+
+    >>> import tilegrad as tg
+    >>> tg.arange(5).narrow(0, 1, 3)
+    tensor([1, 2, 3])
+    """
+    d = axis_of(dim, input.ndim, "narrow")
+    n = input.shape[d]
+    start = start + n if start < 0 else start
+    if not (0 <= start and 0 <= length and start + length <= n):
+        raise TgIndexError(f"narrow: start {start} and length {length} leave axis {dim} of {n}")
+    return getitem(input, (slice(None),) * d + (slice(start, start + length),))
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """The view at one index along dim, without that axis.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3).select(1, 0).shape
+    (2,)
+    """
+    d = axis_of(dim, input.ndim, "select")
+    return getitem(input, (slice(None),) * d + (index,))
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The views at every index along dim.
+
+    >>> import tilegrad as tg
+    >>> tg.tensor([1, 2]).unbind()
+    (tensor(1), tensor(2))
+    """
+    d = axis_of(dim, input.ndim, "unbind")
+    return tuple(select(input, d, i) for i in range(input.shape[d]))
+
+
+def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of the given length(s) along dim; with one length the last may be shorter.
+
+    >>> import tilegrad as tg
+    >>> [x.shape for x in tg.arange(5).split(2)]
+    [(2,), (2,), (1,)]
+    """
+    d = axis_of(dim, input.ndim, "split")
+    n = input.shape[d]
+    if isinstance(split_size_or_sections, (tuple, list)):
+        sizes = [int(s) for s in split_size_or_sections]
+        if builtins.sum(sizes) != n or any(s < 0 for s in sizes):
+            raise ShapeError(f"split: sections {sizes} do not add up to axis {dim} of length {n}")
+    else:
+        step = int(split_size_or_sections)
+        if step < 1:
+            raise TgValueError(f"split: the length must be at least 1, got {step}")
+        sizes = [builtins.min(step, n - i) for i in range(0, n, step)] or [0]
+    out, start = [], 0
+    for s in sizes:
+        out.append(narrow(input, d, start, s))
+        start += s
+    return tuple(out)
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` views of equal length along dim; the last may be shorter.
+
+    >>> import tilegrad as tg
+    >>> [x.shape for x in tg.arange(5).chunk(2)]
+    [(3,), (2,)]
+    """
+    d = axis_of(dim, input.ndim, "chunk")
+    if chunks < 1:
+        raise TgValueError(f"chunk: chunks must be at least 1, got {chunks}")
+    return split(input, builtins.max(1, -(-input.shape[d] // chunks)), d)
+
+
+METHODS: dict[str, Any] = {
+    f.__name__: f
+    for f in (
+        reshape, view, flatten, unflatten, squeeze, unsqueeze, permute, transpose, t, movedim, expand,
+        broadcast_to, expand_as, clone, is_contiguous, contiguous, to, type_as, cpu, copy_, fill_,
+        zero_, narrow, select, unbind, split, chunk,
+    )
+}  # fmt: skip
+METHODS.update(
+    __getitem__=getitem, __setitem__=setitem, swapaxes=transpose, swapdims=transpose,
+    moveaxis=movedim, ravel=flatten,
+    view_as=lambda self, other: view(self, other.shape),
+    reshape_as=lambda self, other: reshape(self, other.shape),
+    T=property(lambda self: permute(self, tuple(range(self.ndim))[::-1]), doc="The axes reversed."),
+    mT=property(matrix_transpose, doc="The last two axes exchanged."),
+)  # fmt: skip
+for _name, _dtype in (
+    ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16),
+    ("bfloat16", dtypes.bfloat16), ("int", dtypes.int32), ("long", dtypes.int64),
+    ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8), ("bool", dtypes.bool_),
+):  # fmt: skip
+    METHODS[_name] = _caster(_name, _dtype)
+
+swapaxes = swapdims = transpose
+moveaxis, ravel = movedim, flatten
+
+__all__ = [
+    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "channels_last", "chunk", "clone",
+    "contiguous_format", "flatten", "matrix_transpose", "moveaxis", "movedim", "narrow", "permute",
+    "preserve_format", "ravel", "reshape", "select", "split", "squeeze", "swapaxes", "swapdims", "t",
+    "transpose", "unbind", "unflatten", "unsqueeze",
+]  # fmt: skip
