@@ -37,7 +37,7 @@ _default = float32
 def dtype(x: Any) -> np.dtype:
     """Any spelling of a dtype as a ``numpy.dtype``.
 
-    ``float`` means the default floating dtype, ``int`` int64, ``bool`` bool. Raises DTypeError for a
+    ``float`` means the default floating dtype, ``int`` int64, ``bool`` bool. DTypeError for a
     type tensors do not hold.
 
     >>> dtype("float16")

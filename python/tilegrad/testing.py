@@ -1,4 +1,4 @@
-"""What a test of a kernel or a gradient needs: one tolerance, one comparison, one gradient check."""
+"""What a test of a kernel or a gradient needs: a tolerance, a comparison, a gradient check."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _check_direction(
             if g is not None:
                 if g.shape != xs[i].shape or g.dtype != xs[i].dtype:
                     raise AssertionError(
-                        f"gradcheck ({what}): gradient {i} has shape {g.shape} and dtype {g.dtype}, "
+                        f"gradcheck ({what}): gradient {i} has shape {g.shape}, dtype {g.dtype}, "
                         f"the input {xs[i].shape} and {xs[i].dtype}"
                     )
                 slope += float(np.vdot(g.numpy(force=True), vs[i]))

@@ -11,8 +11,8 @@ _DOMAIN = {
     "elu": (0.1, 2.0),
 }  # fmt: skip
 _UNARY = (
-    "neg abs sign square reciprocal sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin "
-    "acos atan sinh cosh tanh asinh acosh atanh erf erfc floor ceil trunc round sigmoid relu "
+    "neg abs sign square reciprocal sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan "
+    "asin acos atan sinh cosh tanh asinh acosh atanh erf erfc floor ceil trunc round sigmoid relu "
     "leaky_relu elu softplus gelu silu"
 ).split()
 _EXACT = {"neg", "abs", "sign", "square", "floor", "ceil", "trunc", "round", "relu"}

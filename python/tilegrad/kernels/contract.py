@@ -3,7 +3,7 @@
 A kernel takes and returns arrays and plain parameters; it knows no Tensor and no gradient. Dtypes
 are already promoted when a kernel is called: operands of one call share a dtype unless a row says
 otherwise. Inputs may have any strides; outputs are fresh arrays unless a row says ``in place``.
-Element-wise and reduction kernels are one entry each with an op id, the index into the tuples below.
+Element-wise and reduction kernels are one entry each with an op id, an index into the tuples below.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ UNARY_BOOL = "isnan isinf isfinite logical_not signbit".split()
 """y = f(x) with bool output, any dtype."""
 
 UNARY_GRAD = "relu leaky_relu elu softplus gelu silu sigmoid tanh".split()
-"""gx = g * f'(x). The saved value v is the output y for relu, sigmoid and tanh, else the input x."""
+"""gx = g * f'(x). The saved v is the output y for relu, sigmoid and tanh, else the input x."""
 
 BINARY = (
     "add sub mul div floor_divide remainder fmod pow maximum minimum atan2 logaddexp copysign "
@@ -55,7 +55,7 @@ def _k(name, args, out, dtypes, doc):
 
 
 KERNELS = [
-    # --- element-wise -----------------------------------------------------------------------------
+    # --- element-wise
     _k("unary", "op, x, p0=0.0, p1=0.0", "y", "all", "UNARY[op]; layout of x kept."),
     _k("unary_bool", "op, x", "y: bool", "all", "UNARY_BOOL[op]."),
     _k("unary_grad", "op, g, v, p0=0.0, p1=0.0", "gx", "float", "UNARY_GRAD[op]; g, v broadcast."),
@@ -68,7 +68,7 @@ KERNELS = [
         "x, dtype",
         "y: dtype",
         "all",
-        "Value conversion into a fresh array, layout kept. Float to integer truncates; NaN and values"
+        "Value conversion to a fresh array, layout kept. Float to integer truncates; NaN and values"
         " out of range give the integer's minimum, as x86 does; to bool: x != 0.",
     ),
     _k("copy", "x, order='K'", "y", "all", "Fresh copy; order 'C' (row major) or 'K' (as x)."),
@@ -80,7 +80,7 @@ KERNELS = [
         "In place: dst[...] = src, broadcasting, same dtype.",
     ),
     _k("full", "shape, dtype, value", "y", "all", "Row-major array filled with one value."),
-    # --- reductions -------------------------------------------------------------------------------
+    # --- reductions
     _k(
         "reduce",
         "op, x, axes, keepdims",
@@ -103,7 +103,7 @@ KERNELS = [
         "Mean and biased variance (two passes) over axes, which are kept as size 1.",
     ),
     _k("cumulative", "op, x, axis", "y", "all", "CUMULATIVE[op]; integers and bool give int64."),
-    # --- matmul -----------------------------------------------------------------------------------
+    # --- matmul
     _k(
         "matmul",
         "a, b",
@@ -119,7 +119,7 @@ KERNELS = [
         "x (..., k), w (n, k), bias (n,) or None -> x @ w.T + bias.",
     ),
     # --- convolution: x (N, C, *in), w (O, C/groups, *k); spatial tuples of length 1, 2 or 3.
-    #     padding is a tuple of (before, after) pairs ------------------------------------------------
+    #     padding is a tuple of (before, after) pairs
     _k(
         "conv",
         "x, w, bias, stride, padding, dilation, groups",
@@ -141,13 +141,13 @@ KERNELS = [
         "float",
         "Adjoint of conv in w: -> (O, C/groups, *kernel).",
     ),
-    # --- pooling: x (N, C, *in), 1 to 3 spatial dims; padding pairs as for conv -----------------------
+    # --- pooling: x (N, C, *in), 1 to 3 spatial dims; padding pairs as for conv
     _k(
         "max_pool",
         "x, kernel, stride, padding, dilation, ceil_mode",
         "y, indices: int64",
         "real",
-        "First maximum of each window, NaN wins; indices are flat within one channel's input plane.",
+        "First maximum of each window, NaN wins; indices are flat within a channel's input plane.",
     ),
     _k(
         "max_pool_grad",
@@ -182,13 +182,13 @@ KERNELS = [
     ),
     _k("adaptive_avg_pool_grad", "g, in_spatial", "gx", "float", "Adjoint of adaptive_avg_pool."),
     _k("adaptive_max_pool", "x, out_spatial", "y, indices: int64", "real", "As max_pool."),
-    # --- normalisation: statistics are over every axis but 1 (batch) or per (n, group) -------------
+    # --- normalisation: statistics are over every axis but 1 (batch) or per (n, group)
     _k(
         "batch_norm",
         "x, weight, bias, mean, var, eps",
         "y",
         "float",
-        "y = (x - mean) / sqrt(var + eps) * weight + bias per channel (axis 1); weight, bias or None.",
+        "y = (x - mean) / sqrt(var + eps) * weight + bias per channel (axis 1); both may be None.",
     ),
     _k(
         "batch_norm_grad",
@@ -225,7 +225,7 @@ KERNELS = [
         "float",
         "Gradient of group_norm; gweight and gbias are None when weight is None.",
     ),
-    # --- softmax family ---------------------------------------------------------------------------
+    # --- softmax family
     _k("softmax", "x, axis", "y", "float", "Shifted by the maximum."),
     _k("log_softmax", "x, axis", "y", "float", "x - logsumexp(x)."),
     _k("softmax_grad", "g, y, axis", "gx", "float", "y * (g - sum(g * y))."),
@@ -237,7 +237,7 @@ KERNELS = [
         "loss, lse",
         "float",
         "x (N, C); target (N,); weight (C,) or None. loss (N,), zero where ignored; lse (N,) is"
-        " logsumexp of each row. A target outside [0, C) other than ignore_index raises IndexError.",
+        " logsumexp of each row. Targets outside [0, C) except ignore_index raise IndexError.",
     ),
     _k(
         "cross_entropy_grad",
@@ -246,7 +246,7 @@ KERNELS = [
         "float",
         "g (N,) -> (N, C).",
     ),
-    # --- indexing: index values may be negative; out of range raises IndexError --------------------
+    # --- indexing: index values may be negative; out of range raises IndexError
     _k(
         "gather",
         "x, index: int64, axis",
@@ -296,7 +296,7 @@ KERNELS = [
     _k("pad_grad", "g, widths, mode", "gx", "float", "Adjoint of pad."),
     _k("roll", "x, shifts, axes", "y", "all", "Circular shift; tuples of equal length."),
     # --- random numbers: Philox4x32-10; key is the 64-bit seed, offset the 64-bit counter of the
-    #     first block of four 32-bit words; output element i uses word i (float32) of the stream ------
+    #     first block of four 32-bit words; output element i uses word i (float32) of the stream
     _k(
         "random_uniform",
         "shape, dtype, key, offset",
@@ -325,7 +325,7 @@ KERNELS = [
         "float",
         "x / (1 - p) where the uniform of the row-major element index is >= p, else 0.",
     ),
-    # --- optimizers: in place on row-major arrays of one dtype and shape ----------------------------
+    # --- optimizers: in place on row-major arrays of one dtype and shape
     _k(
         "sgd_step",
         "param, grad, momentum_buffer, lr, momentum, dampening, weight_decay, nesterov,"
@@ -340,7 +340,7 @@ KERNELS = [
         " weight_decay, decoupled, maximize, step",
         "None",
         "float",
-        "torch.optim.Adam / AdamW's update; max_exp_avg_sq None without amsgrad; step counts from 1.",
+        "torch.optim.Adam / AdamW's update; max_exp_avg_sq None without amsgrad; step starts at 1.",
     ),
 ]
 """Every entry of a device module, in the order of the families."""

@@ -20,7 +20,7 @@ FAMILIES = tuple(
 
 PUBLIC: dict[str, Any] = {}
 for _module in FAMILIES:
-    for _name in _module.__all__:
+    for _name in getattr(_module, "__all__", ()):
         PUBLIC[_name] = getattr(_module, _name)
     for _name, _method in getattr(_module, "METHODS", {}).items():
         setattr(Tensor, _name, _method)

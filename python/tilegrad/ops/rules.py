@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, kernels, tape
+from .. import dtypes, kernels
 from ..errors import DTypeError, GradientError
 from ..errors import ValueError as TgValueError
 from ..tape import Rule, attach, mode
@@ -273,10 +273,3 @@ def axis_of(dim: Any, ndim: int, op: str) -> int:
     if not -bound <= d < bound:
         raise TgIndexError(f"{op}: dim {d} is out of range for a tensor of {ndim} dimensions")
     return d % bound
-
-
-__all__ = [
-    "BROADCAST", "CAST", "RULES", "SUM_TO", "as_operand", "axes_of", "axis_of", "bilinear", "constant",
-    "convert", "elementwise", "explicit", "linear", "promote", "record", "record_view", "refused",
-    "result_type", "scalar", "sum_to", "tape", "zeros",
-]  # fmt: skip

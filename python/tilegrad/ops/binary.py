@@ -1,0 +1,259 @@
+"""The formula sheet of two variables: name, formula, derivatives (see ``elementwise``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import dtypes, kernels
+from ..errors import DTypeError
+from ..errors import ValueError as TgValueError
+from ..tensor import Tensor
+from .elementwise import METHODS, add_inplace, binary, compare
+from .rules import convert, elementwise, promote, record, result_type
+
+
+def _half_at_ties(better: Callable) -> tuple[Callable, Callable]:
+    def d0(t: Tensor, a: Tensor, b: Tensor, y: Any) -> Tensor:
+        return t * where(eq(a, b), 0.5, convert(better(a, b), t.dtype))
+
+    def d1(t: Tensor, a: Tensor, b: Tensor, y: Any) -> Tensor:
+        return t * where(eq(a, b), 0.5, convert(better(b, a), t.dtype))
+
+    return d0, d1
+
+
+_add = binary("add", "a + b", lambda t, a, b, y: t, lambda t, a, b, y: t, ())
+_sub = binary("sub", "a - b", lambda t, a, b, y: t, lambda t, a, b, y: -t, ())
+mul = binary(
+    "mul",
+    "a * b",
+    lambda t, a, b, y: t * b,
+    lambda t, a, b, y: t * a,
+    dunder="mul",
+    aliases=("multiply",),
+    example="tg.mul(tg.tensor([3.0, 4.0]), 2.0)\n    tensor([6., 8.])",
+)
+_div = binary(
+    "div",
+    "a / b",
+    lambda t, a, b, y: t / b,
+    lambda t, a, b, y: -t * y / b,
+    (1, -1),
+    floating=True,
+    dunder="truediv",
+    aliases=("true_divide",),
+)
+floor_divide = binary("floor_divide", "unary.floor(a / b)", None, None, (), dunder="floordiv")
+remainder = binary(
+    "remainder",
+    "a - b * unary.floor(a / b), with the sign of b",
+    lambda t, a, b, y: t,
+    lambda t, a, b, y: -t * unary.floor(a / b),
+    dunder="mod",
+)
+fmod = binary(
+    "fmod",
+    "a - b * unary.trunc(a / b), with the sign of a",
+    lambda t, a, b, y: t,
+    lambda t, a, b, y: -t * unary.trunc(a / b),
+)
+_pow = binary(
+    "pow",
+    "a**b",
+    lambda t, a, b, y: t * where(eq(b, 0), 0.0, b * _pow(a, b - 1)),
+    lambda t, a, b, y: t * where(eq(a, 0), 0.0, y * unary.log(where(eq(a, 0), 1.0, a))),
+    (0, 1, -1),
+)
+_LARGER, _SMALLER = _half_at_ties(lambda a, b: a > b), _half_at_ties(lambda a, b: a < b)
+maximum = binary("maximum", "the larger of a and b (NaN wins)", *_LARGER)
+minimum = binary("minimum", "the smaller of a and b (NaN wins)", *_SMALLER)
+atan2 = binary(
+    "atan2",
+    "the angle of the point (b, a)",
+    lambda t, a, b, y: t * b / (a * a + b * b),
+    lambda t, a, b, y: -t * a / (a * a + b * b),
+    floating=True,
+    aliases=("arctan2",),
+)
+logaddexp = binary(
+    "logaddexp",
+    "ln(e**a + e**b), without overflow",
+    lambda t, a, b, y: t * unary.sigmoid(a - b),
+    lambda t, a, b, y: t * unary.sigmoid(b - a),
+    floating=True,
+)
+copysign = binary(
+    "copysign",
+    "|a| with the sign of b",
+    lambda t, a, b, y: t * unary.sign(a) * copysign(1.0, b),
+    None,
+    floating=True,
+)
+
+
+def _bitwise(name: str, symbol: str, dunder: str, aliases: Sequence[str] = ()) -> Callable:
+    example = f"tg.{name}(tg.tensor([6]), 1).dtype\n    dtype('int64')"
+    return binary(name, symbol, None, None, (), dunder=dunder, aliases=aliases, example=example)
+
+
+bitwise_and = _bitwise("bitwise_and", "a & b", "and")
+bitwise_or = _bitwise("bitwise_or", "a | b", "or")
+bitwise_xor = _bitwise("bitwise_xor", "a ^ b", "xor")
+left_shift = _bitwise("left_shift", "a << b", "lshift", ("bitwise_left_shift",))
+right_shift = _bitwise("right_shift", "a >> b", "rshift", ("bitwise_right_shift",))
+bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
+
+
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """a + alpha * b, element by element, with broadcasting and type promotion.
+
+    input, other: tensors, arrays or numbers of broadcastable shapes; alpha: a number. Raises
+    ShapeError when the shapes do not broadcast.
+
+    >>> import tilegrad as tg
+    >>> tg.add(tg.tensor([1.0, 2.0]), 10)
+    tensor([11., 12.])
+    """
+    return _add(input, other if alpha == 1 else mul(other, alpha))
+
+
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """a - alpha * b, element by element, with broadcasting and type promotion.
+
+    input, other: tensors, arrays or numbers of broadcastable shapes; alpha: a number. Raises
+    ShapeError when the shapes do not broadcast.
+
+    >>> import tilegrad as tg
+    >>> tg.sub(tg.tensor([1.0, 2.0]), 10)
+    tensor([-9., -8.])
+    """
+    return _sub(input, other if alpha == 1 else mul(other, alpha))
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """a / b, element by element, with broadcasting; integers divide to floating numbers.
+
+    rounding_mode: None, "floor" or "trunc". Raises ShapeError when the shapes do not broadcast.
+
+    >>> import tilegrad as tg
+    >>> tg.div(tg.tensor([7, 8]), 2)
+    tensor([3.5, 4. ])
+    """
+    if rounding_mode is None:
+        return _div(input, other)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode != "trunc":
+        raise TgValueError(f"div: rounding_mode is None, 'floor' or 'trunc', got {rounding_mode!r}")
+    if dtypes.is_floating(result_type(input, other)):
+        return unary.trunc(_div(input, other))
+    return floor_divide(input - fmod(input, other), other)
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """a**b, element by element, with broadcasting and type promotion.
+
+    input, exponent: tensors, arrays or numbers. Raises ValueError for negative powers of integers.
+
+    >>> import tilegrad as tg
+    >>> tg.pow(tg.tensor([1.0, 3.0]), 2)
+    tensor([1., 9.])
+    """
+    if isinstance(input, Tensor) and isinstance(exponent, (int, float)):
+        if exponent == 2:
+            return unary.square(input)
+        if exponent == 0.5 and dtypes.is_floating(input.dtype):
+            return unary.sqrt(input)
+    return _pow(input, exponent)
+
+
+for _name, _fn, _dunder in (("add", add, "add"), ("sub", sub, "sub"), ("pow", pow, "pow")):
+    _core = {"add": _add, "sub": _sub, "pow": pow}[_name]
+    METHODS[_name] = _fn
+    METHODS[f"__{_dunder}__"] = _core
+    METHODS[f"__r{_dunder}__"] = lambda self, other, _core=_core: _core(other, self)
+    add_inplace(_name + "_", _fn)
+    add_inplace(f"__i{_dunder}__", _core)
+METHODS["div"] = div
+add_inplace("div_", div)
+subtract, divide, multiply, true_divide, arctan2 = sub, div, mul, _div, atan2
+METHODS.update(subtract=sub, divide=div)
+METHODS["__pos__"] = lambda self: self
+
+eq = compare("eq", "a == b", "eq")
+ne = compare("ne", "a != b", "ne", ("not_equal",))
+lt = compare("lt", "a < b", "lt", ("less",))
+le = compare("le", "a <= b", "le", ("less_equal",))
+gt = compare("gt", "a > b", "gt", ("greater",))
+ge = compare("ge", "a >= b", "ge", ("greater_equal",))
+logical_and = compare("logical_and", "a and b are non-zero")
+logical_or = compare("logical_or", "a or b is non-zero")
+logical_xor = compare("logical_xor", "exactly one of a and b is non-zero")
+not_equal, less, less_equal = ne, lt, le
+greater, greater_equal = gt, ge
+
+
+_WHERE = elementwise(
+    "where",
+    None,
+    lambda t, c, a, b, y: where(c, t, 0.0),
+    lambda t, c, a, b, y: where(c, 0.0, t),
+    saves=(0,),
+)
+
+
+def where(condition: Any, input: Any, other: Any) -> Tensor:
+    """input where condition holds, else other; all three broadcast.
+
+    condition: bool tensor; input, other: tensors, arrays or numbers, promoted to one dtype. Raises
+    DTypeError when condition is not bool, ShapeError when shapes do not broadcast.
+
+    >>> import tilegrad as tg
+    >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
+    tensor([1., 0.])
+    """
+    (c,) = promote("where", condition)
+    if c.dtype != dtypes.bool_:
+        raise DTypeError(f"where: condition must be bool, got {c.dtype}")
+    a, b = promote("where", input, other)
+    return record(_WHERE, kernels.of(c._array).where(c._array, a._array, b._array), (c, a, b))
+
+
+METHODS["where"] = lambda self, condition, other: where(condition, self, other)
+
+
+def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+    """input + weight * (end - input), element by element.
+
+    >>> import tilegrad as tg
+    >>> tg.lerp(tg.tensor([0.0, 1.0]), tg.tensor([10.0, 3.0]), 0.5)
+    tensor([5., 2.])
+    """
+    return add(input, mul(weight, sub(end, input)))
+
+
+def hypot(input: Any, other: Any) -> Tensor:
+    """sqrt(a**2 + b**2), element by element.
+
+    >>> import tilegrad as tg
+    >>> tg.hypot(tg.tensor([3.0]), tg.tensor([4.0]))
+    tensor([5.])
+    """
+    a, b = promote("hypot", input, other, floating=True)
+    return unary.sqrt(a * a + b * b)
+
+
+METHODS.update(lerp=lerp, hypot=hypot)
+add_inplace("lerp_", lerp)
+
+from . import unary  # noqa: E402  the two sheets use each other
+
+__all__ = [
+    "add", "arctan2", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "copysign", "div", "divide", "eq", "floor_divide",
+    "fmod", "ge", "greater", "greater_equal", "gt", "hypot", "le", "left_shift", "lerp",
+    "less", "less_equal", "logaddexp", "logical_and", "logical_or", "logical_xor", "lt",
+    "maximum", "minimum", "mul", "multiply", "ne", "not_equal", "pow", "remainder",
+    "right_shift", "sub", "subtract", "true_divide", "where",
+]  # fmt: skip
