@@ -12,6 +12,7 @@ namespace py = pybind11;
 namespace tg {
 void bind_copy(py::module_&);
 void bind_index(py::module_&);
+void bind_matmul(py::module_&);
 }  // namespace tg
 
 namespace {
@@ -38,6 +39,7 @@ PYBIND11_MODULE(_cpu, m) {
 
   tg::bind_copy(m);
   tg::bind_index(m);
+  tg::bind_matmul(m);
 
   m.def("num_threads", &tg::num_threads);
   m.def("set_num_threads", &tg::set_num_threads);

@@ -14,6 +14,7 @@ struct RowKernels;          // row.h: reductions, softmax, normalisation, poolin
 struct Kernels {
   const char* name;
   const ElementwiseKernels* elementwise;
+  const GemmKernels* gemm;
 };
 
 const Kernels& kernels();             // the table in use

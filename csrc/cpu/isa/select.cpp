@@ -11,8 +11,9 @@
 #define TG_DECLARE(isa)                                \
   namespace isa {                                      \
   extern const ElementwiseKernels elementwise_kernels; \
+  extern const GemmKernels gemm_kernels;               \
   }
-#define TG_TABLE(isa) {#isa, &isa::elementwise_kernels}
+#define TG_TABLE(isa) {#isa, &isa::elementwise_kernels, &isa::gemm_kernels}
 
 namespace tg {
 

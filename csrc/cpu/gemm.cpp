@@ -1,0 +1,313 @@
+// The loops around the register tiles: blocks of B and A are packed into panels that stay in the
+// caches (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008).
+#include "cpu/gemm.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "core/parallel.h"
+#include "cpu/isa/gemm_kernels.h"
+#include "cpu/isa/kernels.h"
+
+namespace tg {
+namespace {
+
+constexpr int64_t kTilesPerBlock = 24;    // tiles of A in a block of the second-level cache
+constexpr int64_t kBlockBytes = 1 << 20;  // packed B
+constexpr int64_t kSinkCols = 1024;       // columns of C that are finished before being stored
+constexpr int64_t kDotTerms = 4096;       // terms of one chain of dot products
+constexpr int64_t kSmallRows = 4;         // so few rows are dot products where k is contiguous
+constexpr int64_t kPerThread = int64_t(1) << 19;  // multiply-adds worth waking a thread for
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+// Part i of [0, n) cut into parts of nearly equal length.
+Range part_of(int64_t n, int64_t parts, int64_t i) {
+  const int64_t base = n / parts, longer = n % parts, begin = i * base + std::min(i, longer);
+  return {begin, begin + base + (i < longer)};
+}
+
+template <class T>
+class Block {
+ public:
+  Block(const Gemm<T>& g, const GemmTable<T>& t, Range rows, Range cols)
+      : g_(g), t_(t), rows_(rows), cols_(cols) {
+    direct_c_ = g.c.store == nullptr && g.c.col_stride == 1;
+    // B is read in place where its rows are contiguous and too few tiles would use the packed copy.
+    direct_b_ = g.b.pack == nullptr && g.b.lane_stride == 1 && rows.size() <= 5 * t.rows;
+    mc_ = std::min(kTilesPerBlock * t.rows, rows.size());
+    const int64_t most = direct_c_ ? kBlockBytes / int64_t(sizeof(T)) / t.kc : kSinkCols;
+    nc_ = std::min(ceil_div(most, t.full), ceil_div(cols.size(), t.full)) * t.full;
+    kc_ = std::min<int64_t>(t.kc, g.k);
+  }
+
+  bool run() {
+    const int64_t b_cols = direct_b_ ? t_.full : nc_;
+    const int64_t a_bytes = round_up(mc_ * kc_ * int64_t(sizeof(T)));
+    const int64_t b_bytes = round_up(b_cols * kc_ * int64_t(sizeof(T)));
+    const int64_t c_bytes = direct_c_ ? 0 : round_up(mc_ * nc_ * int64_t(sizeof(T)));
+    const Scratch scratch(a_bytes + b_bytes + c_bytes + 2 * kc_ * int64_t(sizeof(int64_t)));
+    if (!scratch) return false;
+    packed_a_ = scratch.template at<T>(0);
+    packed_b_ = scratch.template at<T>(a_bytes);
+    T* const c = scratch.template at<T>(a_bytes + b_bytes);
+    packed_rows_ = scratch.template at<int64_t>(a_bytes + b_bytes + c_bytes);
+    rows_of_b_ = packed_rows_ + kc_;
+    for (int64_t p = 0; p < kc_; ++p) {
+      packed_rows_[p] = p * t_.full;
+      rows_of_b_[p] = p * g_.b.k_stride;
+    }
+    for (int64_t j = cols_.begin; j < cols_.end; j += nc_) {
+      const Range cols{j, std::min(cols_.end, j + nc_)};
+      if (direct_c_) {
+        sum(rows_, cols, g_.c.data, g_.c.row_stride, 0, 0);
+        continue;
+      }
+      for (int64_t i = rows_.begin; i < rows_.end; i += mc_) {
+        const Range rows{i, std::min(rows_.end, i + mc_)};
+        if (g_.accumulate) copy_in(c, rows, cols);
+        sum(rows, cols, c, nc_, rows.begin, cols.begin);
+        if (g_.c.store != nullptr)
+          g_.c.store(g_.c.context, c, nc_, rows.begin, rows.size(), cols.begin, cols.size());
+        else
+          copy_out(c, rows, cols);
+      }
+    }
+    return true;
+  }
+
+ private:
+  static int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+  // All terms of C[rows, cols]; element (i, j) lies at c[(i - row0) * ldc + j - col0].
+  void sum(Range rows, Range cols, T* c, int64_t ldc, int64_t row0, int64_t col0) {
+    for (int64_t p = 0; p < g_.k; p += t_.kc) {
+      const int64_t terms = std::min<int64_t>(t_.kc, g_.k - p);
+      if (!direct_b_)
+        for (int64_t j = cols.begin; j < cols.end; j += t_.full)
+          pack(g_.b, packed_b_ + (j - cols.begin) * kc_, t_.full, j,
+               std::min<int64_t>(t_.full, cols.end - j), p, terms);
+      for (int64_t i = rows.begin; i < rows.end; i += mc_) {
+        const Range block{i, std::min(rows.end, i + mc_)};
+        const int64_t tiles = ceil_div(block.size(), t_.rows);
+        for (int64_t q = 0; q < tiles; ++q) {
+          const Range tile = part_of(block.size(), tiles, q);
+          pack(g_.a, packed_a_ + tile.begin * terms, tile.size(), i + tile.begin, tile.size(), p,
+               terms);
+        }
+        tiles_of(block, cols, p, terms, c + (i - row0) * ldc - col0, ldc);
+      }
+    }
+  }
+
+  void tiles_of(Range rows, Range cols, int64_t p, int64_t terms, T* c, int64_t ldc) {
+    const int64_t tiles = ceil_div(rows.size(), t_.rows);
+    const bool wide = direct_b_ && rows.size() <= t_.wide_rows;
+    TileArgs<T> args;
+    args.k = terms;
+    args.ldc = ldc;
+    for (int64_t j = cols.begin, n; j < cols.end; j += n) {
+      n = std::min<int64_t>(cols.end - j, wide ? t_.wide : t_.full);
+      if (wide && n < t_.wide) n = std::min<int64_t>(n, t_.full);
+      const int64_t width = n > t_.full ? t_.wide : n > t_.narrow ? t_.full : t_.narrow;
+      if (!direct_b_) {
+        args.b = packed_b_ + (j - cols.begin) * kc_;
+        args.offset = packed_rows_;
+      } else if (n == width) {
+        args.b = g_.b.data + p * g_.b.k_stride + j;
+        args.offset = rows_of_b_;
+      } else {  // whole vectors would read past the end of a row
+        pack(g_.b, packed_b_, t_.full, j, n, p, terms);
+        args.b = packed_b_;
+        args.offset = packed_rows_;
+      }
+      const auto* kernels = width == t_.wide   ? t_.tile_wide
+                            : width == t_.full ? t_.tile_full
+                                               : t_.tile_narrow;
+      args.n = n;
+      for (int64_t q = 0; q < tiles; ++q) {
+        const Range tile = part_of(rows.size(), tiles, q);
+        args.a = packed_a_ + tile.begin * terms;
+        args.c = c + tile.begin * ldc + j;
+        addend(&args, p, rows.begin + tile.begin, j);
+        kernels[tile.size() - 1](args);
+      }
+    }
+  }
+
+  // What the sums of this block of terms are added to.
+  void addend(TileArgs<T>* args, int64_t p, int64_t row, int64_t col) const {
+    args->add = nullptr;
+    args->add_row = 0;
+    args->add_lanes = true;
+    if (p > 0 || g_.accumulate) {
+      args->add = args->c;
+      args->add_row = args->ldc;
+    } else if (g_.row_bias != nullptr) {
+      args->add = g_.row_bias + row;
+      args->add_row = 1;
+      args->add_lanes = false;
+    } else if (g_.col_bias != nullptr) {
+      args->add = g_.col_bias + col;
+    }
+  }
+
+  void pack(const GemmSource<T>& s, T* dst, int64_t ld, int64_t lane, int64_t count, int64_t term,
+            int64_t k) const {
+    if (s.pack != nullptr) return s.pack(s.context, dst, ld, lane, count, term, k);
+    t_.pack(dst, ld, s.data + lane * s.lane_stride + term * s.k_stride, s.lane_stride, s.k_stride,
+            count, k);
+  }
+
+  void copy_in(T* c, Range rows, Range cols) const {
+    for (int64_t i = 0; i < rows.size(); ++i)
+      for (int64_t j = 0; j < cols.size(); ++j)
+        c[i * nc_ + j] =
+            g_.c.data[(rows.begin + i) * g_.c.row_stride + (cols.begin + j) * g_.c.col_stride];
+  }
+  void copy_out(const T* c, Range rows, Range cols) const {
+    for (int64_t i = 0; i < rows.size(); ++i)
+      for (int64_t j = 0; j < cols.size(); ++j)
+        g_.c.data[(rows.begin + i) * g_.c.row_stride + (cols.begin + j) * g_.c.col_stride] =
+            c[i * nc_ + j];
+  }
+
+  const Gemm<T>& g_;
+  const GemmTable<T>& t_;
+  const Range rows_, cols_;
+  bool direct_c_, direct_b_;
+  int64_t mc_, nc_, kc_;
+  T *packed_a_, *packed_b_;
+  int64_t *packed_rows_, *rows_of_b_;
+};
+
+// Few rows against many columns, k contiguous in B: dot products straight from memory.
+template <class T>
+bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
+  const Scratch turned(g.a.k_stride == 1 ? 0 : g.m * g.k * int64_t(sizeof(T)));
+  if (!turned) return false;
+  const T* a = g.a.data;
+  int64_t a_stride = g.a.lane_stride;
+  if (g.a.k_stride != 1) {
+    T* const copy = turned.template at<T>(0);
+    t.pack(copy, g.k, g.a.data, g.a.k_stride, g.a.lane_stride, g.k, g.m);
+    a = copy;
+    a_stride = g.k;
+  }
+  const int64_t grain = std::max<int64_t>(t.dot_cols, kPerThread / (g.m * g.k));
+  parallel_for(g.n, ceil_div(grain, t.dot_cols) * t.dot_cols, [&](int64_t begin, int64_t end) {
+    int64_t a_offset[kMaxDotRows], b_offset[kMaxDotCols];
+    T sums[kMaxDotRows * kMaxDotCols];
+    for (int64_t i = 0; i < g.m; i += t.dot_rows) {
+      const int64_t rows = std::min<int64_t>(t.dot_rows, g.m - i);
+      for (int64_t j = begin; j < end; j += t.dot_cols) {
+        const int64_t cols = std::min<int64_t>(t.dot_cols, end - j);
+        for (int64_t p = 0; p < g.k; p += kDotTerms) {
+          for (int64_t r = 0; r < rows; ++r) a_offset[r] = (i + r) * a_stride + p;
+          for (int64_t c = 0; c < cols; ++c) b_offset[c] = (j + c) * g.b.lane_stride + p;
+          t.dot[rows - 1][cols - 1]({std::min(kDotTerms, g.k - p), a, a_offset, g.b.data, b_offset,
+                                     sums, kMaxDotCols, p > 0});
+        }
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t c = 0; c < cols; ++c) {
+            T& out = g.c.data[(i + r) * g.c.row_stride + (j + c) * g.c.col_stride];
+            const T sum = sums[r * kMaxDotCols + c];
+            out = g.accumulate            ? out + sum
+                  : g.row_bias != nullptr ? sum + g.row_bias[i + r]
+                  : g.col_bias != nullptr ? sum + g.col_bias[j + c]
+                                          : sum;
+          }
+      }
+    }
+  });
+  return true;
+}
+
+// k = 0: C is the bias.
+template <class T>
+bool nothing_to_sum(const Gemm<T>& g) {
+  if (g.accumulate) return true;
+  for (int64_t i = 0; i < g.m; ++i)
+    for (int64_t j = 0; j < g.n; ++j) {
+      const T value = g.row_bias != nullptr   ? g.row_bias[i]
+                      : g.col_bias != nullptr ? g.col_bias[j]
+                                              : T(0);
+      if (g.c.store != nullptr)
+        g.c.store(g.c.context, &value, 1, i, 1, j, 1);
+      else
+        g.c.data[i * g.c.row_stride + j * g.c.col_stride] = value;
+    }
+  return true;
+}
+
+// C^T = B^T A^T.
+template <class T>
+Gemm<T> turned_over(const Gemm<T>& g) {
+  Gemm<T> t = g;
+  std::swap(t.m, t.n);
+  std::swap(t.a, t.b);
+  std::swap(t.c.row_stride, t.c.col_stride);
+  std::swap(t.row_bias, t.col_bias);
+  return t;
+}
+
+// The grid of blocks, one per thread, with the least packing done twice.
+template <class T>
+void choose_grid(const Gemm<T>& g, const GemmTable<T>& t, int64_t* down, int64_t* across) {
+  const int64_t row_tiles = ceil_div(g.m, t.rows), col_tiles = ceil_div(g.n, t.full);
+  const double per_thread = double(g.m) * double(g.n) * double(g.k) / double(kPerThread);
+  const int64_t threads = int64_t(std::min(double(num_threads()), std::max(per_thread, 1.0)));
+  double best = 0;
+  *down = *across = 1;
+  for (int64_t rows = 1; rows <= std::min(threads, row_tiles); ++rows) {
+    const int64_t cols = std::min(threads / rows, col_tiles);
+    const double height = double(ceil_div(row_tiles, rows) * t.rows);
+    const double width = double(ceil_div(col_tiles, cols) * t.full);
+    // A packed element costs about as much as lanes multiply-adds.
+    const double cost = height * width + t.lanes * (height + width);
+    if (best != 0 && cost >= best) continue;
+    best = cost;
+    *down = rows;
+    *across = cols;
+  }
+}
+
+}  // namespace
+
+template <class T>
+bool gemm(const Gemm<T>& problem) {
+  if (problem.m == 0 || problem.n == 0) return true;
+  if (problem.k == 0) return nothing_to_sum(problem);
+  const GemmTable<T>& t = gemm_table(*kernels().gemm, T());
+  Gemm<T> g = problem;
+  const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr;
+  if (plain && g.n <= kSmallRows && g.m > g.n) g = turned_over(g);
+  if (plain && g.m <= kSmallRows && g.b.k_stride == 1 && g.b.lane_stride != 1)
+    return dot_products(g, t);
+  if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
+  if (g.n == 1 && plain) g.c.col_stride = 1;
+  int64_t down, across;
+  choose_grid(g, t, &down, &across);
+  const int64_t row_tiles = ceil_div(g.m, t.rows), col_tiles = ceil_div(g.n, t.full);
+  std::atomic<bool> ok{true};
+  parallel_for(down * across, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Range rows = part_of(row_tiles, down, i / across);
+      const Range cols = part_of(col_tiles, across, i % across);
+      Block<T> block(g, t, {rows.begin * t.rows, std::min(g.m, rows.end * t.rows)},
+                     {cols.begin * t.full, std::min(g.n, cols.end * t.full)});
+      if (!block.run()) ok.store(false, std::memory_order_relaxed);
+    }
+  });
+  return ok.load();
+}
+
+template bool gemm<float>(const Gemm<float>&);
+template bool gemm<double>(const Gemm<double>&);
+
+}  // namespace tg

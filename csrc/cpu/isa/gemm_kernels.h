@@ -1,0 +1,69 @@
+// Matrix product and convolution: what an instruction set provides.
+//
+// One element of C is always summed the same way: blocks of kc terms, each one chain of fused
+// multiply-adds in order of k, and the blocks added in order. Tile sizes never change its bits.
+#pragma once
+#include <cstdint>
+
+namespace tg {
+
+constexpr int kMaxTileRows = 14;
+constexpr int kMaxWideRows = 3;
+constexpr int kMaxDotRows = 4, kMaxDotCols = 6;
+
+// c[i * ldc + j] = sum over p < k of a[p * rows + i] * b[offset[p] + j]  (+ add), j < n.
+// b is read in whole vectors: up to the tile's width past offset[p] must be readable.
+template <class T>
+struct TileArgs {
+  int64_t k;
+  const T* a;
+  const T* b;
+  const int64_t* offset;
+  T* c;
+  int64_t ldc;
+  int64_t n;
+  const T* add;     // nullptr: nothing is added
+  int64_t add_row;  // row stride of add: ldc to accumulate, 1 for one value per row, 0 per column
+  bool add_lanes;   // add has one value per column; else one per row
+};
+
+// out[i * ld + j] (+)= sum over p < len of a[a_offset[i] + p] * b[b_offset[j] + p]: lanes first,
+// then hsum.
+template <class T>
+struct DotArgs {
+  int64_t len;
+  const T* a;
+  const int64_t* a_offset;
+  const T* b;
+  const int64_t* b_offset;
+  T* out;
+  int64_t ld;
+  bool accumulate;
+};
+
+template <class T>
+struct GemmTable {
+  int lanes;
+  int rows;                // of the largest tile
+  int narrow, full, wide;  // columns of the three kinds of tiles: 1, 2 and 4 vectors
+  int wide_rows;           // wide tiles have at most this many rows
+  int kc;
+  int dot_rows, dot_cols;
+  void (*tile_narrow[kMaxTileRows])(const TileArgs<T>&);  // by rows - 1
+  void (*tile_full[kMaxTileRows])(const TileArgs<T>&);
+  void (*tile_wide[kMaxWideRows])(const TileArgs<T>&);
+  void (*dot[kMaxDotRows][kMaxDotCols])(const DotArgs<T>&);
+  // dst[p * ld + l] = src[l * lane_stride + p * k_stride] for l < count, 0 for count <= l < ld.
+  void (*pack)(T* dst, int64_t ld, const T* src, int64_t lane_stride, int64_t k_stride,
+               int64_t count, int64_t k);
+};
+
+struct GemmKernels {
+  GemmTable<float> f32;
+  GemmTable<double> f64;
+};
+
+inline const GemmTable<float>& gemm_table(const GemmKernels& g, float) { return g.f32; }
+inline const GemmTable<double>& gemm_table(const GemmKernels& g, double) { return g.f64; }
+
+}  // namespace tg

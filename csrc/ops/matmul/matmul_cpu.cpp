@@ -1,0 +1,294 @@
+// matmul and linear: a batch of products, or one product where the batch is just more rows.
+#include <algorithm>
+#include <atomic>
+#include <type_traits>
+
+#include "core/array.h"
+#include "core/dispatch.h"
+#include "core/parallel.h"
+#include "core/run.h"
+#include "cpu/gemm.h"
+
+namespace tg {
+namespace {
+
+// Multiply-adds of one product: below this the threads share the batch, above it each product.
+constexpr int64_t kSmall = int64_t(1) << 21;
+
+// One matrix of a batch; strides in elements.
+template <class T>
+struct Matrix {
+  T* data;
+  int64_t row_stride, col_stride;
+};
+
+struct Sizes {
+  int64_t m, n, k;
+};
+
+// float16 and bfloat16 are widened as they are packed and rounded once, as C is stored.
+template <class S>
+void pack_half(const void* context, float* dst, int64_t ld, int64_t lane, int64_t count,
+               int64_t term, int64_t k) {
+  const auto& s = *static_cast<const GemmSource<S>*>(context);
+  const S* src = s.data + lane * s.lane_stride + term * s.k_stride;
+  for (int64_t p = 0; p < k; ++p) {
+    float* to = dst + p * ld;
+    for (int64_t l = 0; l < count; ++l) to[l] = to_float(src[l * s.lane_stride + p * s.k_stride]);
+    for (int64_t l = count; l < ld; ++l) to[l] = 0;
+  }
+}
+template <class S>
+void store_half(const void* context, const float* block, int64_t ld, int64_t row, int64_t rows,
+                int64_t col, int64_t cols) {
+  const auto& c = *static_cast<const Matrix<S>*>(context);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < cols; ++j)
+      c.data[(row + i) * c.row_stride + (col + j) * c.col_stride] =
+          compute<S>::store(block[i * ld + j]);
+}
+
+// bias: n values, contiguous, or nullptr.
+template <class S>
+bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const compute_t<S>* bias) {
+  Gemm<compute_t<S>> g;
+  g.m = z.m;
+  g.n = z.n;
+  g.k = z.k;
+  g.col_bias = bias;
+  if constexpr (std::is_same_v<S, compute_t<S>>) {
+    g.a = {a.data, a.row_stride, a.col_stride};
+    g.b = {b.data, b.col_stride, b.row_stride};
+    g.c = {c.data, c.row_stride, c.col_stride};
+    return gemm(g);
+  } else {
+    const GemmSource<S> from_a{a.data, a.row_stride, a.col_stride};
+    const GemmSource<S> from_b{b.data, b.col_stride, b.row_stride};
+    g.a.pack = g.b.pack = pack_half<S>;
+    g.a.context = &from_a;
+    g.b.context = &from_b;
+    g.c.store = store_half<S>;
+    g.c.context = &c;
+    return gemm(g);
+  }
+}
+
+// Integers wrap: the sums are unsigned and at least as wide as int.
+template <class S>
+bool integer_product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c) {
+  using W = std::conditional_t<(sizeof(S) < 4), uint32_t, std::make_unsigned_t<S>>;
+  constexpr int64_t kCols = 512;  // sums in the first-level cache
+  const int64_t per_row = std::max<int64_t>(1, z.n * z.k);
+  parallel_for(z.m, std::max<int64_t>(1, kSmall / per_row), [&](int64_t begin, int64_t end) {
+    W sums[kCols];
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t j = 0; j < z.n; j += kCols) {
+        const int64_t cols = std::min(kCols, z.n - j);
+        std::fill(sums, sums + cols, W(0));
+        for (int64_t p = 0; p < z.k; ++p) {
+          const W x = W(a.data[i * a.row_stride + p * a.col_stride]);
+          const S* row = b.data + p * b.row_stride + j * b.col_stride;
+          if (b.col_stride == 1)
+            for (int64_t q = 0; q < cols; ++q) sums[q] += x * W(row[q]);
+          else
+            for (int64_t q = 0; q < cols; ++q) sums[q] += x * W(row[q * b.col_stride]);
+        }
+        for (int64_t q = 0; q < cols; ++q)
+          c.data[i * c.row_stride + (j + q) * c.col_stride] = S(sums[q]);
+      }
+  });
+  return true;
+}
+
+struct MatmulParams {
+  const char* op;
+};
+
+// The batch dimensions, fewest first: those that only add rows to one product are merged into m.
+struct Batch {
+  int ndim = 0;
+  int64_t count = 1, shape[kMaxDims], strides[3][kMaxDims], row_strides[3];
+
+  Batch(const View* views, Sizes* z) {
+    const int rows = views[0].ndim - 2;
+    for (int k = 0; k < 3; ++k) row_strides[k] = views[k].strides[rows];
+    bool merging = true;
+    for (int i = rows - 1; i >= 0; --i) {
+      const int64_t size = views[0].shape[i];
+      if (size == 1) continue;
+      merging = merging && views[2].strides[i] == 0;
+      for (int k = 0; k < 2; ++k) {
+        if (merging && z->m == 1) row_strides[k] = views[k].strides[i];
+        merging = merging && views[k].strides[i] == row_strides[k] * z->m;
+      }
+      if (merging) {
+        z->m *= size;
+        continue;
+      }
+      shape[ndim] = size;
+      for (int k = 0; k < 3; ++k) strides[k][ndim] = views[k].strides[i];
+      ++ndim;
+      count *= size;
+    }
+  }
+  void offsets(int64_t index, int64_t* out) const {
+    out[0] = out[1] = out[2] = 0;
+    for (int i = 0; i < ndim; ++i) {
+      for (int k = 0; k < 3; ++k) out[k] += index % shape[i] * strides[k][i];
+      index /= shape[i];
+    }
+  }
+};
+
+// views: c (..., m, n), a (..., m, k) and b (..., k, n) broadcast to c's batch; bias (n,), whose
+// data is nullptr where there is none.
+void matmul_kernel(const MatmulParams& params, const View* views) {
+  const View &c = views[0], &a = views[1], &b = views[2], &bias = views[3];
+  const int last = c.ndim - 1;
+  if (c.size() == 0) return;
+  Sizes z{c.shape[last - 1], c.shape[last], a.shape[last]};
+  const Batch batch(views, &z);
+  std::atomic<bool> ok{true};
+  const auto typed = [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    using T = compute_t<S>;
+    const Scratch scratch(bias.data != nullptr ? z.n * int64_t(sizeof(T)) : 0);
+    if (!scratch) return ok.store(false);
+    T* const addend = bias.data != nullptr ? scratch.at<T>(0) : nullptr;
+    if (addend != nullptr)
+      for (int64_t j = 0; j < z.n; ++j)
+        addend[j] = compute<S>::load(*reinterpret_cast<S*>(bias.data + j * bias.strides[0]));
+    const auto matrix = [&](int which, const int64_t* offset) {
+      const View& v = views[which];
+      const int64_t item = sizeof(S);
+      const int64_t row_stride = which < 2 ? batch.row_strides[which] : v.strides[last - 1];
+      return Matrix<S>{reinterpret_cast<S*>(v.data + offset[which]), row_stride / item,
+                       v.strides[last] / item};
+    };
+    const auto some = [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t offset[3];
+        batch.offsets(i, offset);
+        const Matrix<S> to = matrix(0, offset), x = matrix(1, offset), y = matrix(2, offset);
+        bool done;
+        if constexpr (std::is_integral_v<S>)
+          done = integer_product(z, x, y, to);
+        else
+          done = product(z, x, y, to, addend);
+        if (!done) ok.store(false);
+      }
+    };
+    const double each = double(z.m) * double(z.n) * double(std::max<int64_t>(z.k, 1));
+    if (each < kSmall || batch.count >= 4 * num_threads())
+      parallel_for(batch.count, int64_t(double(kSmall) / 4 / each) + 1, some);
+    else
+      some(0, batch.count);
+  };
+  if (is_float(c.dtype))
+    dispatch_float(params.op, c.dtype, typed);
+  else
+    dispatch_integer(params.op, c.dtype, typed);
+  check(ok.load(), ErrorKind::memory, params.op, ": no memory for the packed operands of a ",
+        shape_of(a), " and b ", shape_of(b));
+}
+
+// Stretched dimensions have no memory of their own, so that sizes may be far beyond it.
+void check_terms(const char* op, const View& a, int64_t rows, int64_t cols, int64_t terms) {
+  int64_t n;
+  check(!__builtin_mul_overflow(std::max(rows, cols), terms, &n) && n < int64_t(1) << 58,
+        ErrorKind::memory, op, ": ", terms, " terms per element (a ", shape_of(a),
+        ") are too many");
+}
+
+int64_t work_of(const View& c, int64_t k) {
+  return int64_t(std::min(1e18, double(c.size()) * double(std::max<int64_t>(k, 1))));
+}
+
+py::object matmul(py::handle a_array, py::handle b_array) {
+  const View a = view_of(a_array, "matmul", "a"), b = view_of(b_array, "matmul", "b");
+  check_same_dtype("matmul", a, "a", b, "b");
+  check(a.dtype != DType::b1, ErrorKind::dtype, "matmul: not defined for bool");
+  check(a.ndim >= 2 && b.ndim >= 2, ErrorKind::shape,
+        "matmul: a and b must have at least 2 dimensions, got a ", shape_of(a), " and b ",
+        shape_of(b));
+  const int64_t m = a.shape[a.ndim - 2], k = a.shape[a.ndim - 1], n = b.shape[b.ndim - 1];
+  check(b.shape[b.ndim - 2] == k, ErrorKind::shape, "matmul: a has ", k, " columns (shape ",
+        shape_of(a), "), but b has ", b.shape[b.ndim - 2], " rows (shape ", shape_of(b), ")");
+  check_terms("matmul", a, m, n, k);
+  const int ndim = std::max(a.ndim, b.ndim);
+  int64_t shape[kMaxDims];
+  for (int i = 0; i < ndim - 2; ++i) {
+    const int ia = i - (ndim - a.ndim), ib = i - (ndim - b.ndim);
+    const int64_t x = ia < 0 ? 1 : a.shape[ia], y = ib < 0 ? 1 : b.shape[ib];
+    check(x == y || x == 1 || y == 1, ErrorKind::shape, "matmul: batch dimensions of a ",
+          shape_of(a), " and b ", shape_of(b), " do not broadcast: ", x, " and ", y);
+    shape[i] = x == 1 ? y : x;
+  }
+  shape[ndim - 2] = m;
+  shape[ndim - 1] = n;
+  Output out = empty("matmul", a.dtype, ndim, shape);
+  shape[ndim - 1] = k;
+  const View wide_a = broadcast_to(a, ndim, shape);
+  shape[ndim - 2] = k;
+  shape[ndim - 1] = n;
+  const View wide_b = broadcast_to(b, ndim, shape);
+  run(matmul_kernel, MatmulParams{"matmul"}, {out.view, wide_a, wide_b, View{}},
+      work_of(out.view, k));
+  return out.array;
+}
+
+// v with a leading axis of length 1.
+View with_row(const View& v) {
+  View r = v;
+  r.ndim = 2;
+  r.shape[1] = v.shape[0];
+  r.strides[1] = v.strides[0];
+  r.shape[0] = 1;
+  r.strides[0] = 0;
+  return r;
+}
+
+py::object linear(py::handle x_array, py::handle w_array, py::handle bias_array) {
+  const View x = view_of(x_array, "linear", "x"), w = view_of(w_array, "linear", "w");
+  check_float("linear", x, "x");
+  check_same_dtype("linear", x, "x", w, "w");
+  check(x.ndim >= 1 && w.ndim == 2, ErrorKind::shape,
+        "linear: expects x (..., features) and w (outputs, features), got x ", shape_of(x),
+        " and w ", shape_of(w));
+  const int64_t k = x.shape[x.ndim - 1], n = w.shape[0];
+  check(w.shape[1] == k, ErrorKind::shape, "linear: w expects ", w.shape[1], " features (shape ",
+        shape_of(w), "), but x has ", k, " (shape ", shape_of(x), ")");
+  View bias;
+  if (!bias_array.is_none()) {
+    bias = view_of(bias_array, "linear", "bias");
+    check_same_dtype("linear", x, "x", bias, "bias");
+    check(bias.ndim == 1 && bias.shape[0] == n, ErrorKind::shape, "linear: bias must have shape (",
+          n, ",), got ", shape_of(bias));
+  }
+  check_terms("linear", x, x.ndim > 1 ? x.shape[x.ndim - 2] : 1, n, k);
+  int64_t shape[kMaxDims];
+  std::copy(x.shape, x.shape + x.ndim - 1, shape);
+  shape[x.ndim - 1] = n;
+  Output out = empty("linear", x.dtype, x.ndim, shape);
+  const View rows = x.ndim == 1 ? with_row(x) : x;
+  View turned = w;
+  std::swap(turned.shape[0], turned.shape[1]);
+  std::swap(turned.strides[0], turned.strides[1]);
+  std::copy(rows.shape, rows.shape + rows.ndim - 2, shape);
+  shape[rows.ndim - 2] = k;
+  shape[rows.ndim - 1] = n;
+  run(matmul_kernel, MatmulParams{"linear"},
+      {x.ndim == 1 ? with_row(out.view) : out.view, rows, broadcast_to(turned, rows.ndim, shape),
+       bias},
+      work_of(out.view, k));
+  return out.array;
+}
+
+}  // namespace
+
+void bind_matmul(py::module_& m) {
+  m.def("matmul", &matmul, py::arg("a"), py::arg("b"));
+  m.def("linear", &linear, py::arg("x"), py::arg("w"), py::arg("bias"));
+}
+
+}  // namespace tg
