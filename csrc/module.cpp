@@ -13,6 +13,8 @@ namespace tg {
 void bind_copy(py::module_&);
 void bind_index(py::module_&);
 void bind_matmul(py::module_&);
+void bind_optim(py::module_&);
+void bind_random(py::module_&);
 }  // namespace tg
 
 namespace {
@@ -40,6 +42,8 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_copy(m);
   tg::bind_index(m);
   tg::bind_matmul(m);
+  tg::bind_optim(m);
+  tg::bind_random(m);
 
   m.def("num_threads", &tg::num_threads);
   m.def("set_num_threads", &tg::set_num_threads);

@@ -76,16 +76,14 @@ void copy_into(py::handle dst, py::handle src) {
 py::object full(const py::tuple& shape, py::handle dtype, py::handle value) {
   const DType t = dtype_of(dtype, "full");
   int64_t dims[kMaxDims];
-  check(shape.size() <= kMaxDims, ErrorKind::shape, "full: ", shape.size(), " dimensions, at most ",
-        kMaxDims, " are supported");
-  for (size_t i = 0; i < shape.size(); ++i) dims[i] = shape[i].cast<int64_t>();
+  const int ndim = read_shape("full", shape, dims);
   // value is a 0-d array of the same dtype: NumPy has already converted and range-checked it.
   const View v = view_of(value, "full", "value");
   check(v.ndim == 0 && v.dtype == t, ErrorKind::dtype, "full: value must be a 0-d array of dtype ",
         dtype_name(t));
   FillParams params{0};
   std::memcpy(&params.bits, v.data, itemsize(t));
-  Output out = empty("full", t, int(shape.size()), dims);
+  Output out = empty("full", t, ndim, dims);
   run(fill_kernel, params, {out.view}, out.view.size(), Arithmetic::exact);
   return out.array;
 }

@@ -147,16 +147,14 @@ py::object scatter_add(const py::tuple& shape, py::handle index_, py::handle src
   const View src = view_of(src_, "scatter_add", "src");
   check_number("scatter_add", src, "src");
   const View given = view_of(index_, "scatter_add", "index");
-  const int ndim = int(shape.size());
+  int64_t dims[kMaxDims];
+  const int ndim = read_shape("scatter_add", shape, dims);
   const int axis = checked_axis("scatter_add", axis_, ndim);
   bool fits = given.ndim == ndim && src.ndim == ndim;
-  int64_t dims[kMaxDims];
-  for (int i = 0; i < ndim && fits; ++i) {
-    dims[i] = shape[i].cast<int64_t>();
+  for (int i = 0; i < ndim && fits; ++i)
     fits = src.shape[i] == given.shape[i] && (i == axis || given.shape[i] <= dims[i]);
-  }
   check(fits, ErrorKind::shape, "scatter_add: expected src and index of one shape, no larger than ",
-        std::string(py::str(shape)), " off axis ", axis, "; got src ", shape_of(src), " and index ",
+        Shape{dims, ndim}, " off axis ", axis, "; got src ", shape_of(src), " and index ",
         shape_of(given));
   checked_bytes("scatter_add", dims, ndim, itemsize(src.dtype));
   const Output index = checked_indices("scatter_add", index_, dims[axis]);
