@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ import numpy as np
 from . import autograd, dtypes, kernels, tape
 from .errors import DeviceError, GradientError, ShapeError
 from .errors import ValueError as TgValueError
+
+_hook_keys = itertools.count(1)
 
 
 class Share:
@@ -254,7 +257,7 @@ class Tensor:
         if self._node.hooks is None:
             self._node.hooks = {}
         hooks = self._node.hooks
-        key = sign * (max(map(abs, hooks), default=0) + 1)
+        key = sign * next(_hook_keys)
         hooks[key] = hook
         return Handle(hooks, key)
 
