@@ -24,14 +24,13 @@ from .dtypes import uint8 as uint8
 from .dtypes import uint16 as uint16
 from .dtypes import uint32 as uint32
 from .dtypes import uint64 as uint64
-from .ops import PUBLIC as _PUBLIC
+from .ops import *  # noqa: F403
 from .ops.rules import result_type as result_type
 from .tensor import Tensor as Tensor
 from .tensor import as_tensor as as_tensor
 from .tensor import from_numpy as from_numpy
 from .tensor import tensor as tensor
 
-globals().update(_PUBLIC)
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
 __version__ = "0.1.0"

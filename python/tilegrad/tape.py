@@ -106,6 +106,10 @@ class Node:
         "shape",
     )  # fmt: skip
 
+    params: Any
+    saved: Any
+    checks: list[tuple[list[int], int, int]]
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
         self.seq = _sequence()

@@ -7,13 +7,18 @@ import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import autograd, dtypes, kernels, tape
 from .errors import DeviceError, GradientError, ShapeError
 from .errors import ValueError as TgValueError
+
+if TYPE_CHECKING:
+    from ._methods import Methods  # a stub alone: what tilegrad.ops attaches
+else:
+    Methods = object
 
 _hook_keys = itertools.count(1)
 
@@ -51,7 +56,7 @@ class Size(int):
         return self._shape if dim is None else self._shape[dim]
 
 
-class Tensor:
+class Tensor(Methods):
     """A multi-dimensional array that records what is done with it.
 
     Tensor(data) copies data (numbers, nested sequences, arrays, tensors) into a tensor of the
@@ -70,6 +75,9 @@ class Tensor:
 
     _array: Any
     _node: tape.Node | None
+    _grad: Any
+    _version: list[int] | None
+    _share: Share | None
 
     def __new__(cls, data: Any = (), *args: Any, **kwargs: Any) -> Any:
         return tensor(data, dtype=dtypes.get_default_dtype())
@@ -381,7 +389,7 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self == value).any())  # type: ignore[attr-defined]
+        return bool((self == value).any())
 
     def __hash__(self) -> int:
         return id(self)
@@ -517,5 +525,5 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     check_device(device)
     if isinstance(data, Tensor):
         d = data.dtype if dtype is None else dtypes.dtype(dtype)
-        return data if d == data.dtype else data.to(d)  # type: ignore[attr-defined]
+        return data if d == data.dtype else data.to(d)
     return Tensor._new(host_array(data, dtype))

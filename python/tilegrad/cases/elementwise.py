@@ -1,5 +1,7 @@
 """Rows of the element-wise functions: each with its domain, then the shapes and layouts."""
 
+from typing import Any
+
 from . import Arg, Case
 
 _DOMAIN = {
@@ -43,7 +45,9 @@ def _unary(name: str) -> list[Case]:
     return rows
 
 
-def _binary(name: str, a: tuple, b: tuple, exact: bool = False, **options: bool) -> list[Case]:
+def _binary(
+    name: str, a: tuple[float, float], b: tuple[float, float], exact: bool = False, **options: Any
+) -> list[Case]:
     def row(reason: str, x: Arg, y: Arg) -> Case:
         return Case(reason, name, (x, y), exact=exact, **options)
 

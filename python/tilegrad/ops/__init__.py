@@ -25,3 +25,4 @@ for _module in FAMILIES:
     for _name, _method in getattr(_module, "METHODS", {}).items():
         setattr(Tensor, _name, _method)
 globals().update(PUBLIC)
+__all__ = [*PUBLIC]

@@ -9,7 +9,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
-from .elementwise import METHODS, add_inplace, binary, compare
+from .elementwise import METHODS, add_inplace, binary, compare, reflected
 from .rules import convert, elementwise, promote, record, result_type
 
 
@@ -172,14 +172,20 @@ for _name, _fn, _dunder in (("add", add, "add"), ("sub", sub, "sub"), ("pow", po
     _core = {"add": _add, "sub": _sub, "pow": pow}[_name]
     METHODS[_name] = _fn
     METHODS[f"__{_dunder}__"] = _core
-    METHODS[f"__r{_dunder}__"] = lambda self, other, _core=_core: _core(other, self)
+    METHODS[f"__r{_dunder}__"] = reflected(_core)
     add_inplace(_name + "_", _fn)
     add_inplace(f"__i{_dunder}__", _core)
 METHODS["div"] = div
 add_inplace("div_", div)
 subtract, divide, multiply, true_divide, arctan2 = sub, div, mul, _div, atan2
 METHODS.update(subtract=sub, divide=div)
-METHODS["__pos__"] = lambda self: self
+
+
+def _pos(input: Tensor) -> Tensor:
+    return input
+
+
+METHODS["__pos__"] = _pos
 
 eq = compare("eq", "a == b", "eq")
 ne = compare("ne", "a != b", "ne", ("not_equal",))
@@ -220,7 +226,12 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     return record(_WHERE, kernels.of(c._array).where(c._array, a._array, b._array), (c, a, b))
 
 
-METHODS["where"] = lambda self, condition, other: where(condition, self, other)
+def _where_method(self: Tensor, condition: Any, other: Any) -> Tensor:
+    """This tensor where condition holds, else other."""
+    return where(condition, self, other)
+
+
+METHODS["where"] = _where_method
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:

@@ -31,9 +31,11 @@ def _publish(fn: Callable, name: str, doc: str, parameters: Sequence[str]) -> No
         label, _, default = p.partition("=")
         value = eval(default) if default else inspect.Parameter.empty
         params.append(
-            inspect.Parameter(label, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value)
+            inspect.Parameter(
+                label, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation="Any"
+            )
         )
-    fn.__signature__ = inspect.Signature(params)  # type: ignore[attr-defined]
+    fn.__signature__ = inspect.Signature(params, return_annotation="Tensor")  # type: ignore[attr-defined]
     METHODS[name] = fn
 
 
@@ -87,7 +89,7 @@ def unary(
             return record(rule, kernels.of(x._array).unary(op, x._array, *params), (x,), params)
     else:
 
-        def fn(input: Any) -> Tensor:
+        def fn(input: Any) -> Tensor:  # type: ignore[misc]
             x = real_operand(name, input, floating)
             return record(rule, kernels.of(x._array).unary(op, x._array), (x,))
 
@@ -177,7 +179,7 @@ def binary(
     add_inplace(name + "_", fn)
     if dunder:
         METHODS[f"__{dunder}__"] = fn
-        METHODS[f"__r{dunder}__"] = lambda self, other: fn(other, self)
+        METHODS[f"__r{dunder}__"] = reflected(fn)
         add_inplace(f"__i{dunder}__", fn)
     return fn
 
@@ -203,6 +205,15 @@ def compare(name: str, formula: str, dunder: str = "", aliases: Sequence[str] = 
     return fn
 
 
+def reflected(fn: Callable) -> Callable:
+    """The method behind ``other op self`` where other is no tensor."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        return fn(other, self)
+
+    return method
+
+
 def add_inplace(name: str, fn: Callable) -> None:
     """Attaches fn as a method that writes its result into the tensor."""
     base = name.rstrip("_")
@@ -218,6 +229,7 @@ def add_inplace(name: str, fn: Callable) -> None:
         kernels.of(self._array).copy_into(self._array, array)
         return self
 
+    method.__wrapped__ = fn  # type: ignore[attr-defined]  # its signature
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"As ``{base}``, written into this tensor; returns it."
     METHODS[name] = method

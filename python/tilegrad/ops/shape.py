@@ -96,6 +96,26 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     return record_view(RESHAPE, a, input)
 
 
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """reshape to the shape of other.
+
+    >>> import tilegrad as tg
+    >>> tg.arange(6).reshape_as(tg.zeros(2, 3)).shape
+    (2, 3)
+    """
+    return reshape(input, other.shape)
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """view with the shape of other.
+
+    >>> import tilegrad as tg
+    >>> tg.arange(6).view_as(tg.zeros(2, 3)).shape
+    (2, 3)
+    """
+    return view(input, other.shape)
+
+
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes start_dim to end_dim as one.
 
@@ -201,7 +221,7 @@ def t(input: Tensor) -> Tensor:
     """
     if input.ndim > 2:
         raise ShapeError(f"t: expects at most 2 dimensions, got shape {input.shape}")
-    return permute(input, tuple(range(input.ndim))[::-1])
+    return _reversed_axes(input)
 
 
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
@@ -233,6 +253,11 @@ def matrix_transpose(input: Tensor) -> Tensor:
     if input.ndim < 2:
         raise ShapeError(f"mT: expects at least 2 dimensions, got shape {input.shape}")
     return transpose(input, -2, -1)
+
+
+def _reversed_axes(input: Tensor) -> Tensor:
+    """A view with the axes in reverse order (``x.T``)."""
+    return permute(input, tuple(range(input.ndim))[::-1])
 
 
 # --- broadcasting ---------------------------------------------------------------------------------
@@ -419,17 +444,16 @@ def _caster(name: str, d: np.dtype) -> Callable:
 METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        reshape, view, flatten, unflatten, squeeze, unsqueeze, permute, transpose, t, movedim,
-        expand, broadcast_to, expand_as, clone, is_contiguous, contiguous, to, type_as, cpu,
+        reshape, reshape_as, view, view_as, flatten, unflatten, squeeze, unsqueeze, permute,
+        transpose, t, movedim, expand, broadcast_to, expand_as, clone, is_contiguous, contiguous,
+        to, type_as, cpu,
     )
 }  # fmt: skip
 METHODS.update(
     swapaxes=transpose, swapdims=transpose,
     moveaxis=movedim, ravel=flatten,
-    view_as=lambda self, other: view(self, other.shape),
-    reshape_as=lambda self, other: reshape(self, other.shape),
-    T=property(lambda self: permute(self, tuple(range(self.ndim))[::-1]), doc="The axes reversed."),
-    mT=property(matrix_transpose, doc="The last two axes exchanged."),
+    T=property(_reversed_axes),
+    mT=property(matrix_transpose),
 )  # fmt: skip
 for _name, _dtype in (
     ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16),
