@@ -15,6 +15,7 @@ void bind_index(py::module_&);
 void bind_matmul(py::module_&);
 void bind_optim(py::module_&);
 void bind_random(py::module_&);
+void bind_reduce(py::module_&);
 }  // namespace tg
 
 namespace {
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_matmul(m);
   tg::bind_optim(m);
   tg::bind_random(m);
+  tg::bind_reduce(m);
 
   m.def("num_threads", &tg::num_threads);
   m.def("set_num_threads", &tg::set_num_threads);

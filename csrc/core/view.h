@@ -59,19 +59,23 @@ struct bfloat16 {
   uint16_t bits;
 };
 
-inline float bits_to_float(uint32_t u) {
+// Inlined without exception: code compiled per instruction set uses these, and of a copy that is
+// not inlined the linker may keep the one that needs the newest CPU.
+#define TG_ALWAYS_INLINE inline __attribute__((always_inline))
+
+TG_ALWAYS_INLINE float bits_to_float(uint32_t u) {
   float f;
   std::memcpy(&f, &u, 4);
   return f;
 }
-inline uint32_t float_to_bits(float f) {
+TG_ALWAYS_INLINE uint32_t float_to_bits(float f) {
   uint32_t u;
   std::memcpy(&u, &f, 4);
   return u;
 }
 
-inline float to_float(bfloat16 h) { return bits_to_float(uint32_t(h.bits) << 16); }
-inline float to_float(half h) {
+TG_ALWAYS_INLINE float to_float(bfloat16 h) { return bits_to_float(uint32_t(h.bits) << 16); }
+TG_ALWAYS_INLINE float to_float(half h) {
   const uint32_t sign = uint32_t(h.bits & 0x8000) << 16, exponent = (h.bits >> 10) & 31;
   const uint32_t mantissa = h.bits & 1023;
   if (exponent == 31) return bits_to_float(sign | 0x7f800000 | mantissa << 13);
@@ -82,12 +86,12 @@ inline float to_float(half h) {
 }
 
 // Round to nearest even, NaN stays NaN.
-inline bfloat16 to_bfloat16(float f) {
+TG_ALWAYS_INLINE bfloat16 to_bfloat16(float f) {
   const uint32_t u = float_to_bits(f);
   if ((u & 0x7fffffff) > 0x7f800000) return {uint16_t(u >> 16 | 0x40)};
   return {uint16_t((u + 0x7fff + (u >> 16 & 1)) >> 16)};
 }
-inline half to_half(float f) {
+TG_ALWAYS_INLINE half to_half(float f) {
   const uint32_t u = float_to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
   if (a > 0x7f800000) return {uint16_t(sign | 0x7e00 | (a >> 13 & 0x3ff))};
   if (a >= 0x477ff000) return {uint16_t(sign | 0x7c00)};  // 65520 and above round to infinity
@@ -107,20 +111,20 @@ inline half to_half(float f) {
 template <class T>
 struct compute {
   using type = T;
-  static T load(T x) { return x; }
-  static T store(T x) { return x; }
+  static TG_ALWAYS_INLINE T load(T x) { return x; }
+  static TG_ALWAYS_INLINE T store(T x) { return x; }
 };
 template <>
 struct compute<half> {
   using type = float;
-  static float load(half x) { return to_float(x); }
-  static half store(float x) { return to_half(x); }
+  static TG_ALWAYS_INLINE float load(half x) { return to_float(x); }
+  static TG_ALWAYS_INLINE half store(float x) { return to_half(x); }
 };
 template <>
 struct compute<bfloat16> {
   using type = float;
-  static float load(bfloat16 x) { return to_float(x); }
-  static bfloat16 store(float x) { return to_bfloat16(x); }
+  static TG_ALWAYS_INLINE float load(bfloat16 x) { return to_float(x); }
+  static TG_ALWAYS_INLINE bfloat16 store(float x) { return to_bfloat16(x); }
 };
 template <class T>
 using compute_t = typename compute<T>::type;

@@ -15,6 +15,7 @@ struct Kernels {
   const char* name;
   const ElementwiseKernels* elementwise;
   const GemmKernels* gemm;
+  const RowKernels* row;
 };
 
 const Kernels& kernels();             // the table in use

@@ -12,8 +12,9 @@
   namespace isa {                                      \
   extern const ElementwiseKernels elementwise_kernels; \
   extern const GemmKernels gemm_kernels;               \
+  extern const RowKernels row_kernels;                 \
   }
-#define TG_TABLE(isa) {#isa, &isa::elementwise_kernels, &isa::gemm_kernels}
+#define TG_TABLE(isa) {#isa, &isa::elementwise_kernels, &isa::gemm_kernels, &isa::row_kernels}
 
 namespace tg {
 

@@ -1,0 +1,43 @@
+// The row kernels of an instruction set: reductions, scans, softmax, normalisation, pooling.
+// Strides are in bytes; x is read through its own dtype, results are in the dtype named.
+#pragma once
+#include "core/view.h"
+
+namespace tg {
+
+// The elements one result is made of: reduced axes, outermost first, of one or two operands.
+struct Sequence {
+  int ndim;
+  int64_t size[kMaxDims];
+  int64_t stride[2][kMaxDims];
+};
+
+// y[o] from the elements [begin, end) of the sequence at x + o * step, for o < outs. y has the
+// dtype of the accumulator (accumulator_of). One kernel runs along the sequence (rows), the other
+// across neighbouring results (columns).
+using FoldKernel = void (*)(const Sequence& seq, const char* x, int64_t step, int64_t outs,
+                            int64_t begin, int64_t end, char* y);
+constexpr int kColumnBytes = 2048;  // of results, which a column kernel takes at a time
+struct FoldTable {
+  FoldKernel rows[6][kNumDTypes];  // by REDUCE of the contract
+  FoldKernel columns[6][kNumDTypes];
+};
+
+// float16 and bfloat16 from float.
+using NarrowKernel = void (*)(const float* x, int64_t n, char* y);
+
+struct RowKernels {
+  const FoldTable* fold_arithmetic;  // sum, prod, max, min of floating dtypes
+  const FoldTable* fold_exact;       // the same of integers and bool; any and all of every dtype
+  NarrowKernel to_half, to_bfloat16;
+};
+
+// sum and prod of integers are formed in 64 bits, halves in float; any and all in bool.
+inline DType accumulator_of(int op, DType t) {
+  if (op >= 4) return DType::b1;
+  if (is_half(t)) return DType::f32;
+  if (op >= 2 || is_float(t)) return t;
+  return t == DType::u64 ? DType::u64 : DType::i64;
+}
+
+}  // namespace tg

@@ -1,0 +1,159 @@
+// Elements of any dtype and stride, in contiguous blocks of the type arithmetic is done in.
+#pragma once
+#include "cpu/isa/row.h"
+#include "cpu/isa/vec.h"
+
+namespace tg {
+namespace TG_ISA {
+
+template <class A, class B>
+struct is_same {
+  static constexpr bool value = false;
+};
+template <class A>
+struct is_same<A, A> {
+  static constexpr bool value = true;
+};
+
+// bool as it is stored: any byte but 0 is true.
+struct truth {
+  uint8_t byte;
+};
+
+// Elements per block: the leaf of every reduction tree.
+template <class C>
+constexpr int kBlock = 64 * Vec<C>::N;
+
+template <class T>
+TG_INLINE T smaller(T a, T b) {
+  return a < b ? a : b;
+}
+
+template <class T>
+TG_INLINE T read(const char* p) {
+  T x;
+  __builtin_memcpy(&x, p, sizeof(T));
+  return x;
+}
+template <class T>
+TG_INLINE void write(char* p, T x) {
+  __builtin_memcpy(p, &x, sizeof(T));
+}
+
+template <class T>
+TG_INLINE void widen(const char* p, int64_t stride, int n, compute_t<T>* out) {
+  int i = 0;
+  if (stride == int64_t(sizeof(T))) {
+#if defined(__F16C__)
+    if constexpr (is_same<T, half>::value)
+      for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 2 * i))));
+#endif
+    for (; i < n; ++i) out[i] = compute<T>::load(read<T>(p + i * int64_t(sizeof(T))));
+    return;
+  }
+  for (; i < n; ++i) out[i] = compute<T>::load(read<T>(p + i * stride));
+}
+
+template <class T>
+TG_INLINE void narrow_to(const compute_t<T>* x, int n, char* p, int64_t stride) {
+  int i = 0;
+#if defined(__F16C__)
+  if constexpr (is_same<T, half>::value)
+    if (stride == 2)
+      for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i*)(p + 2 * i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+  for (; i < n; ++i) write<T>(p + i * stride, compute<T>::store(x[i]));
+}
+
+// True where the memory itself is a block, so that no copy is needed.
+template <class T>
+TG_INLINE bool direct(int64_t stride) {
+  return is_same<T, compute_t<T>>::value && stride == int64_t(sizeof(T));
+}
+
+template <class T>
+TG_INLINE const compute_t<T>* fetch(const char* p, int64_t stride, int n, compute_t<T>* buffer) {
+  if (direct<T>(stride)) return reinterpret_cast<const compute_t<T>*>(p);
+  widen<T>(p, stride, n, buffer);
+  return buffer;
+}
+
+// Calls f(pointers, n) for the runs along the innermost axis that cover the elements [begin, end).
+template <int K, class F>
+TG_INLINE void for_runs(const Sequence& s, const char* const (&x)[K], int64_t begin, int64_t end,
+                        F&& f) {
+  if (begin >= end) return;
+  const int last = s.ndim - 1;
+  const int64_t length = s.size[last];
+  const char* p[K];
+  if (last == 0) {
+    for (int k = 0; k < K; ++k) p[k] = x[k] + begin * s.stride[k][0];
+    return f(p, end - begin);
+  }
+  int64_t index[kMaxDims], rest = begin / length, at = begin % length;
+  for (int k = 0; k < K; ++k) p[k] = x[k];
+  for (int i = last - 1; i >= 0; --i) {
+    index[i] = rest % s.size[i];
+    rest /= s.size[i];
+    for (int k = 0; k < K; ++k) p[k] += index[i] * s.stride[k][i];
+  }
+  for (int64_t done = begin;;) {
+    const int64_t n = smaller(length - at, end - done);
+    const char* q[K];
+    for (int k = 0; k < K; ++k) q[k] = p[k] + at * s.stride[k][last];
+    f(q, n);
+    done += n;
+    if (done >= end) return;
+    at = 0;
+    for (int i = last - 1; i >= 0; --i) {
+      for (int k = 0; k < K; ++k) p[k] += s.stride[k][i];
+      if (++index[i] < s.size[i]) break;
+      for (int k = 0; k < K; ++k) p[k] -= index[i] * s.stride[k][i];
+      index[i] = 0;
+    }
+  }
+}
+
+// Calls f(blocks, n) with the elements [begin, end) in order, n <= kBlock. Short runs are gathered
+// until a block is full.
+template <class T, int K, class F>
+TG_INLINE void for_blocks(const Sequence& s, const char* const (&x)[K], int64_t begin, int64_t end,
+                          F&& f) {
+  using C = compute_t<T>;
+  constexpr int block = kBlock<C>;
+  C buffer[K][block];
+  const C* blocks[K];
+  int filled = 0, last = s.ndim - 1;
+  bool plain = true;
+  for (int k = 0; k < K; ++k) plain = plain && direct<T>(s.stride[k][last]);
+  const bool whole = plain && s.ndim == 1;
+  for_runs<K>(s, x, begin, end, [&](const char** p, int64_t n) {
+    const bool in_place = whole || (plain && filled == 0 && n >= block / 4);
+    while (n > 0) {
+      const int m = int(smaller<int64_t>(n, block - filled));
+      if (in_place) {
+        for (int k = 0; k < K; ++k) blocks[k] = reinterpret_cast<const C*>(p[k]);
+        f(blocks, m);
+      } else {
+        for (int k = 0; k < K; ++k) widen<T>(p[k], s.stride[k][last], m, buffer[k] + filled);
+        filled += m;
+        if (filled == block) {
+          for (int k = 0; k < K; ++k) blocks[k] = buffer[k];
+          f(blocks, block);
+          filled = 0;
+        }
+      }
+      for (int k = 0; k < K; ++k) p[k] += m * s.stride[k][last];
+      n -= m;
+    }
+  });
+  if (filled == 0) return;
+  for (int k = 0; k < K; ++k) blocks[k] = buffer[k];
+  f(blocks, filled);
+}
+
+}  // namespace TG_ISA
+}  // namespace tg
