@@ -122,7 +122,7 @@ def scalar_dtype(x: Any) -> np.dtype:
         return bool_
     if isinstance(x, (int, np.integer)):
         return int64
-    if isinstance(x, (float, np.floating)) or getattr(x, "dtype", None) in FLOATING:
+    if isinstance(x, (float, np.floating)) or (isinstance(x, np.generic) and x.dtype in FLOATING):
         return _default
     if isinstance(x, (complex, np.complexfloating)):
         return complex128 if _default == float64 else complex64

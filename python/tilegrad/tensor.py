@@ -14,6 +14,7 @@ import numpy as np
 from . import autograd, dtypes, kernels, tape
 from .errors import DeviceError, GradientError, ShapeError
 from .errors import ValueError as TgValueError
+from .host import host_array
 
 if TYPE_CHECKING:
     from ._methods import Methods  # a stub alone: what tilegrad.ops attaches
@@ -432,43 +433,6 @@ class Tensor(Methods):
 
 def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool) -> Tensor:
     return cls._new(array).requires_grad_(requires_grad)
-
-
-def host_array(data: Any, dtype: Any = None) -> np.ndarray:
-    """data as a native, aligned array of a tensor's dtype; may share memory with data.
-
-    Python floats become the default floating dtype, Python integers int64.
-    """
-    if isinstance(data, Tensor):
-        data = data._array
-    typed = hasattr(data, "dtype")
-    if not typed and isinstance(data, (list, tuple)):
-        data = _unwrap(data)
-    try:
-        a = np.asarray(data)
-    except ValueError as e:
-        raise ShapeError(f"tensor: nested sequences have different lengths ({e})") from e
-    if dtype is None:
-        if typed or a.dtype.kind in "biu":
-            dtype = dtypes.int64 if not typed and a.dtype.kind in "iu" else dtypes.dtype(a.dtype)
-        else:
-            dtype = dtypes.complex64 if a.dtype.kind == "c" else dtypes.get_default_dtype()
-            if a.dtype.kind == "O":
-                raise TgValueError("tensor: data must be numbers, got objects")
-    else:
-        dtype = dtypes.dtype(dtype)
-    with np.errstate(all="ignore"):
-        a = np.asarray(a, dtype=dtype)
-    return a if a.flags.aligned else a.copy()
-
-
-def _unwrap(data: Any) -> Any:
-    """Nested sequences with their tensors replaced by arrays, so that NumPy can stack them."""
-    if isinstance(data, Tensor):
-        return data.numpy(force=True)
-    if isinstance(data, (list, tuple)):
-        return [_unwrap(x) for x in data]
-    return data
 
 
 def check_device(device: Any) -> None:

@@ -165,6 +165,10 @@ def pow(input: Any, exponent: Any) -> Tensor:
             return unary.square(input)
         if exponent == 0.5 and dtypes.is_floating(input.dtype):
             return unary.sqrt(input)
+        if exponent < 0 and isinstance(exponent, int) and input.dtype in dtypes.INTEGER:
+            raise TgValueError(
+                f"pow: {input.dtype} has no negative powers, got exponent {exponent}"
+            )
     return _pow(input, exponent)
 
 

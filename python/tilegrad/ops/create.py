@@ -13,15 +13,13 @@ from ..errors import MemoryError as TgMemoryError
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor, check_device
-from .rules import as_operand, linear, record, scalar
+from .rules import as_operand, linear, record, scalar, sizes_of
 
 _new = Tensor._new
 
 
 def _shape(op: str, size: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        size = tuple(size[0])
-    shape = tuple([n.__index__() for n in size])
+    shape = sizes_of(size, op)
     if any(n < 0 for n in shape):
         raise ShapeError(f"{op}: negative size in shape {shape}")
     if any(n >= 2**63 for n in shape):
@@ -133,6 +131,14 @@ def full_like(
     return _full("full_like", input.shape, fill_value, d, device, requires_grad)
 
 
+def _require_memory(op: str, count: int) -> None:
+    """Raises MemoryError unless count numbers fit: NumPy makes them before a kernel could check."""
+    stats = getattr(kernels.host, "memory_stats", None)
+    limit = stats()["memory_limit"] if stats else 2**43
+    if count * 8 > limit:
+        raise TgMemoryError(f"{op}: {count} elements need {count * 8} bytes, more than {limit}")
+
+
 def _from_host(a: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     check_device(device)
     d = a.dtype if dtype is None else dtypes.dtype(dtype)
@@ -164,12 +170,7 @@ def arange(
     if step == 0 or (end - start) * step < 0 or not math.isfinite(end - start):
         raise TgValueError(f"arange: step {step} does not lead from {start} to {end}")
     count = max(math.ceil((end - start) / step), 0)
-    if (
-        count * 8 > kernels.host.memory_stats()["memory_limit"]
-        if hasattr(kernels.host, "memory_stats")
-        else count > 2**40
-    ):
-        raise TgMemoryError(f"arange: {count} elements do not fit into memory")
+    _require_memory("arange", count)
     ints = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
     base = np.arange(count, dtype=np.int64)
     a = base * step + start if ints else base.astype(np.float64) * step + start
@@ -192,8 +193,10 @@ def linspace(
     >>> tg.linspace(0, 1, 3)
     tensor([0. , 0.5, 1. ])
     """
+    (steps,) = sizes_of((steps,), "linspace")
     if steps < 0:
         raise TgValueError(f"linspace: steps must not be negative, got {steps}")
+    _require_memory("linspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtype
     return _from_host(np.linspace(float(start), float(end), steps), d, device, requires_grad)
 
@@ -215,6 +218,7 @@ def eye(
     """
     d = dtypes.get_default_dtype() if dtype is None else dtypes.dtype(dtype)
     rows, columns = _shape("eye", (n, n if m is None else m))
+    _require_memory("eye", rows * columns)
     return _from_host(np.eye(rows, columns, dtype=np.float64), d, device, requires_grad)
 
 

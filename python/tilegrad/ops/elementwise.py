@@ -15,7 +15,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError
 from ..kernels import contract
 from ..tensor import Tensor
-from .rules import constant, convert, elementwise, promote, record, result_type
+from .rules import constant, convert, elementwise, number, promote, record, result_type
 
 METHODS: dict[str, Callable] = {}
 
@@ -85,7 +85,7 @@ def unary(
             if kwargs or len(values) > len(names):
                 raise TypeError(f"{name}() takes input, {', '.join(names)}")
             x = real_operand(name, input, floating)
-            params = tuple(float(v) for v in values)
+            params = tuple([number(v, name, n) for v, n in zip(values, names, strict=True)])
             return record(rule, kernels.of(x._array).unary(op, x._array, *params), (x,), params)
     else:
 

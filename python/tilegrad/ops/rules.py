@@ -9,6 +9,7 @@ replaces the composite whenever the backward pass itself is not recorded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,8 @@ def scalar(value: Any, dtype: np.dtype, op: str = "tensor") -> Tensor:
                 a = np.array(value, dtype) if a is None else a
         except OverflowError as e:
             raise TgValueError(f"{op}: {value} is out of range for {dtype}") from e
+        except (TypeError, ValueError):
+            raise DTypeError(f"{op}: {value!r} is not a number of dtype {dtype}") from None
         a.flags.writeable = False
         if value and len(_scalars) < 1000:  # 0.0 and -0.0 are equal keys
             _scalars[key] = a
@@ -250,6 +253,24 @@ def promote(op: str, *operands: Any, floating: bool = False) -> list[Tensor]:
     return out
 
 
+def number(x: Any, op: str, name: str) -> float:
+    """A parameter as a float."""
+    try:
+        return float(x)
+    except (TypeError, ValueError):
+        raise DTypeError(f"{op}: {name} must be a number, got {type(x).__name__}") from None
+
+
+def sizes_of(args: tuple[Any, ...], op: str) -> tuple[int, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` alike as a tuple of ints."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        args = tuple(args[0])
+    try:
+        return tuple([index(n) for n in args])
+    except TypeError:
+        raise DTypeError(f"{op}: sizes and dims must be ints, got {args}") from None
+
+
 def axes_of(dim: Any, ndim: int, op: str) -> tuple[int, ...]:
     """dim (None, an int or a sequence; negative counts from the end) as a sorted tuple."""
     if dim is None:
@@ -266,8 +287,8 @@ def axis_of(dim: Any, ndim: int, op: str) -> int:
     from ..errors import IndexError as TgIndexError
 
     try:
-        d = dim.__index__()
-    except (AttributeError, TypeError):
+        d = index(dim)
+    except TypeError:
         raise DTypeError(f"{op}: dim must be an int, got {type(dim).__name__}") from None
     bound = max(ndim, 1)
     if not -bound <= d < bound:

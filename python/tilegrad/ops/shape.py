@@ -20,17 +20,11 @@ from .rules import (
     linear,
     record,
     record_view,
+    sizes_of,
 )
 
 contiguous_format, channels_last, preserve_format = "contiguous", "channels_last", "preserve"
 _FORMATS = (contiguous_format, channels_last, preserve_format, "channels_last_3d")
-
-
-def _dims(args: tuple[Any, ...]) -> tuple[int, ...]:
-    """``f(2, 3)`` and ``f((2, 3))`` alike."""
-    if len(args) == 1 and isinstance(args[0], (tuple, list)):
-        args = tuple(args[0])
-    return tuple([d.__index__() for d in args])
 
 
 # --- reshape --------------------------------------------------------------------------------------
@@ -63,7 +57,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     >>> tg.arange(6).reshape(2, -1).shape
     (2, 3)
     """
-    target = _resolve("reshape", input, _dims(shape))
+    target = _resolve("reshape", input, sizes_of(shape, "reshape"))
     a = input._array
     try:
         return record_view(RESHAPE, np.reshape(a, target, copy=False), input)
@@ -85,7 +79,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
             return input._view(input._array.view(d))
         except ValueError as e:
             raise ShapeError(f"view: {input.dtype} of shape {input.shape} as {d}: {e}") from e
-    target = _resolve("view", input, _dims(shape))
+    target = _resolve("view", input, sizes_of(shape, "view"))
     try:
         a = np.reshape(input._array, target, copy=False)
     except ValueError:
@@ -191,9 +185,10 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     >>> tg.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
-    axes = tuple([axis_of(d, input.ndim, "permute") for d in _dims(dims)])
+    given = sizes_of(dims, "permute")
+    axes = tuple([axis_of(d, input.ndim, "permute") for d in given])
     if sorted(axes) != list(range(input.ndim)):
-        raise TgValueError(f"permute: {_dims(dims)} is not an order of {input.ndim} axes")
+        raise TgValueError(f"permute: {given} is not an order of {input.ndim} axes")
     return record_view(PERMUTE, input._array.transpose(axes), input, axes)
 
 
@@ -268,7 +263,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     >>> tg.tensor([[1], [2]]).expand(2, 3).shape
     (2, 3)
     """
-    target, have = _dims(sizes), input.shape
+    target, have = sizes_of(sizes, "expand"), input.shape
     lead = len(target) - len(have)
     full = tuple(have[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(target))
     if (

@@ -1,0 +1,51 @@
+"""Numbers, nested sequences, arrays and tensors as NumPy arrays that a tensor can hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .errors import DTypeError, ShapeError
+
+
+def host_array(data: Any, dtype: Any = None) -> np.ndarray:
+    """data as a native, aligned array of a tensor's dtype; may share memory with data.
+
+    Python floats become the default floating dtype, Python integers int64.
+    """
+    data = getattr(data, "_array", data)
+    typed = hasattr(data, "dtype")
+    if not typed and isinstance(data, (list, tuple)):
+        data = _unwrap(data)
+    try:
+        a = np.asarray(data)
+    except ValueError as e:
+        raise ShapeError(f"tensor: nested sequences have different lengths ({e})") from e
+    if not typed and a.dtype.kind in "OSUMm":
+        raise DTypeError(f"tensor: data must be numbers, got {_kind(data)}")
+    if dtype is None:
+        if typed or a.dtype.kind in "biu":
+            dtype = dtypes.int64 if not typed and a.dtype.kind in "iu" else dtypes.dtype(a.dtype)
+        else:
+            dtype = dtypes.complex64 if a.dtype.kind == "c" else dtypes.get_default_dtype()
+    else:
+        dtype = dtypes.dtype(dtype)
+    with np.errstate(all="ignore"):
+        a = np.asarray(a, dtype=dtype)
+    return a if a.flags.aligned else a.copy()
+
+
+def _kind(data: Any) -> str:
+    """The type of the first element of nested sequences."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return type(data).__name__
+
+
+def _unwrap(data: Any) -> Any:
+    """Nested sequences with their tensors replaced by arrays, so that NumPy can stack them."""
+    if isinstance(data, (list, tuple)):
+        return [_unwrap(x) for x in data]
+    return getattr(data, "_array", data)
