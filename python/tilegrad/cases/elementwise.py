@@ -72,6 +72,7 @@ CASES = [c for name in _UNARY for c in _unary(name)]
 for _name, _exact in (("add", True), ("sub", True), ("mul", True)):
     CASES += _binary(_name, _ANY, _ANY, _exact)
 CASES += _binary("div", _ANY, _POSITIVE)
+CASES += _binary("true_divide", _ANY, _POSITIVE)
 CASES += _binary("pow", _POSITIVE, _ANY)
 CASES += _binary("atan2", _POSITIVE, _POSITIVE)
 CASES += _binary("logaddexp", _ANY, _ANY)

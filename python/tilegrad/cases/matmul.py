@@ -54,6 +54,6 @@ CASES = [
     *(_large(f"square_{n}", "matmul", n, n, n) for n in (64, 128, 256, 512, 1024, 2048)),
     _large("hidden_layer", "linear", 64, 256, 784, turned=True),
     _large("classifier", "linear", 128, 10, 84, turned=True),
-    _large("matrix_vector", "matmul", 1024, 1, 1024),
-    _large("vector_matrix", "matmul", 1, 1024, 1024),
+    _large("large_matrix_vector", "matmul", 1024, 1, 1024),
+    _large("large_vector_matrix", "matmul", 1, 1024, 1024),
 ]  # fmt: skip

@@ -35,6 +35,13 @@ CASES = [
     _row("upper", "triu", diagonal=-1),
     _row("middle", "narrow", dim=2, start=1, length=2),
     _row("last_axis", "select", dim=-1, index=-2),
+    _row("shorter_last", "split", Arg((5, 2)), split_size_or_sections=2),
+    _row("sections", "split", Arg((5, 2)), split_size_or_sections=[1, 4]),
+    _row("shorter_last", "chunk", Arg((2, 5)), chunks=3, dim=1),
+    _row("middle", "unbind", dim=1),
+    _row("row_and_column", "broadcast_tensors", Arg((3, 1)), Arg((4,))),
+    Case("other_dtype", "to", (Arg(_S),), exact=True, differentiable=False,
+         call=lambda x: x.to("float32")),
     *[
         Case(name, "getitem", (Arg(_S),), exact=True, call=lambda x, index=index: x[index])
         for name, index in (

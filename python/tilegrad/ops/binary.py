@@ -94,7 +94,9 @@ copysign = binary(
 
 def _bitwise(name: str, symbol: str, dunder: str, aliases: Sequence[str] = ()) -> Callable:
     example = f"tg.{name}(tg.tensor([6]), 1).dtype\n    dtype('int64')"
-    return binary(name, symbol, None, None, (), dunder=dunder, aliases=aliases, example=example)
+    return binary(
+        name, symbol, None, None, dunder=dunder, aliases=aliases, example=example, integer=True
+    )
 
 
 bitwise_and = _bitwise("bitwise_and", "a & b", "and")

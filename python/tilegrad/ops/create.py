@@ -51,7 +51,7 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones; arguments and errors as for zeros.
+    """A tensor of ones; size, dtype and errors as for zeros.
 
     >>> import tilegrad as tg
     >>> tg.ones(2, dtype=tg.int64)
@@ -61,7 +61,9 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor whose values do not matter. It is zero-filled: memory is never handed out as found.
+    """A tensor whose values do not matter; size and dtype as for zeros.
+
+    It is zero-filled: memory is never handed out as found.
 
     >>> import tilegrad as tg
     >>> tg.empty(2, 3).shape
@@ -78,7 +80,7 @@ def full(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor filled with one number; dtype: that of the number unless given.
+    """A tensor of shape size, filled with fill_value, whose dtype it takes unless one is given.
 
     >>> import tilegrad as tg
     >>> tg.full((2,), 7)
@@ -121,7 +123,7 @@ def full_like(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor filled with one number, with the shape and (unless given) the dtype of input.
+    """A tensor filled with fill_value, with the shape and (unless given) the dtype of input.
 
     >>> import tilegrad as tg
     >>> tg.full_like(tg.tensor([1, 2]), 9)

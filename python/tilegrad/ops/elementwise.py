@@ -35,7 +35,8 @@ def _publish(fn: Callable, name: str, doc: str, parameters: Sequence[str]) -> No
                 label, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation="Any"
             )
         )
-    fn.__signature__ = inspect.Signature(params, return_annotation="Tensor")  # type: ignore[attr-defined]
+    signature = inspect.Signature(params, return_annotation="Tensor")
+    fn.__signature__ = signature  # type: ignore[attr-defined]
     METHODS[name] = fn
 
 
@@ -148,10 +149,12 @@ def binary(
     dunder: str = "",
     aliases: Sequence[str] = (),
     example: str = "",
+    integer: bool = False,
 ) -> Callable:
-    """One row: y = f(a, b) with broadcasting. d0(t, a, b, y) and d1 are the partial derivatives."""
+    """One row: y = f(a, b) with broadcasting. d0(t, a, b, y) and d1 are the partial derivatives;
+    integer: there are none, the op is for integers alone."""
     op = contract.BINARY.index(name)
-    rule = elementwise(name, d0, d1, saves=saves)
+    rule = None if integer else elementwise(name, d0, d1, saves=saves)
 
     def fn(input: Any, other: Any) -> Tensor:
         if (
@@ -164,7 +167,8 @@ def binary(
         else:
             a, b = promote(name, input, other, floating=floating)
         x = a._array
-        return record(rule, kernels.of(x).binary(op, x, b._array), (a, b))
+        y = kernels.of(x).binary(op, x, b._array)
+        return constant(y) if rule is None else record(rule, y, (a, b))
 
     doc = (
         f"{formula}, element by element, with broadcasting and type promotion.\n\n"

@@ -92,7 +92,7 @@ def matmul(input: Any, other: Any) -> Tensor:
 
 
 def mm(input: Any, mat2: Any) -> Tensor:
-    """The product of two matrices (m, k) and (k, n), without broadcasting.
+    """The product of two matrices, input (m, k) and mat2 (k, n), without broadcasting.
 
     >>> import tilegrad as tg
     >>> tg.mm(tg.ones(2, 3), tg.ones(3, 4)).shape
@@ -104,7 +104,7 @@ def mm(input: Any, mat2: Any) -> Tensor:
 
 
 def bmm(input: Any, mat2: Any) -> Tensor:
-    """The products of two equally long batches of matrices (n, m, k) and (n, k, p).
+    """The products of two batches of matrices, input (n, m, k) and mat2 (n, k, p).
 
     >>> import tilegrad as tg
     >>> tg.bmm(tg.ones(5, 2, 3), tg.ones(5, 3, 4)).shape
@@ -121,7 +121,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 
 
 def mv(input: Any, vec: Any) -> Tensor:
-    """The product of a matrix (m, k) and a vector (k,).
+    """The product of a matrix, input (m, k), and a vector, vec (k,).
 
     >>> import tilegrad as tg
     >>> tg.mv(tg.ones(2, 3), tg.ones(3))
@@ -133,7 +133,7 @@ def mv(input: Any, vec: Any) -> Tensor:
 
 
 def dot(input: Any, tensor: Any) -> Tensor:
-    """The sum of the products of the elements of two vectors of one length.
+    """The sum of the products of the elements of two vectors, input and tensor, of one length.
 
     >>> import tilegrad as tg
     >>> tg.dot(tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0]))
@@ -145,7 +145,7 @@ def dot(input: Any, tensor: Any) -> Tensor:
 
 
 def outer(input: Any, vec2: Any) -> Tensor:
-    """The products of every element of one vector with every element of another: (n, m).
+    """The products of every element of input (n,) with every element of vec2 (m,): (n, m).
 
     >>> import tilegrad as tg
     >>> tg.outer(tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0]))

@@ -128,7 +128,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """One axis as several; sizes may hold one -1.
+    """The axis dim as several of the given sizes, of which one may be -1.
 
     >>> import tilegrad as tg
     >>> tg.zeros(2, 12).unflatten(1, (3, -1)).shape
@@ -145,7 +145,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
-    """Without the axes of length 1 (all of them, or those named).
+    """Without the axes of length 1: all of them, or those named by dim (an int or a tuple).
 
     >>> import tilegrad as tg
     >>> tg.zeros(1, 2, 1).squeeze().shape
@@ -157,7 +157,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """With a new axis of length 1 at dim.
+    """With a new axis of length 1 at dim, counted in the result.
 
     >>> import tilegrad as tg
     >>> tg.zeros(2).unsqueeze(-1).shape
@@ -179,7 +179,7 @@ PERMUTE = linear("permute", _permute_back)
 
 
 def permute(input: Tensor, *dims: Any) -> Tensor:
-    """A view with the axes in another order.
+    """A view with the axes in the order dims (ints or one tuple).
 
     >>> import tilegrad as tg
     >>> tg.zeros(2, 3, 4).permute(2, 0, 1).shape
@@ -193,7 +193,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """A view with two axes exchanged.
+    """A view with the axes dim0 and dim1 exchanged.
 
     >>> import tilegrad as tg
     >>> tg.zeros(2, 3).transpose(0, 1).shape
@@ -220,7 +220,7 @@ def t(input: Tensor) -> Tensor:
 
 
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
-    """A view with some axes moved; the others keep their order.
+    """A view with the axes source (ints or tuples) moved to destination; the others stay in order.
 
     >>> import tilegrad as tg
     >>> tg.zeros(2, 3, 4).movedim(0, -1).shape
@@ -276,7 +276,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
-    """As expand, with the shape as one tuple.
+    """As expand, with the shape as one tuple size.
 
     >>> import tilegrad as tg
     >>> tg.broadcast_to(tg.tensor([1, 2]), (3, 2)).shape
@@ -325,6 +325,8 @@ CLONE = linear("clone", lambda g, params, s: g)
 
 def clone(input: Tensor, *, memory_format: str = preserve_format) -> Tensor:
     """A copy that gradients pass through.
+
+    memory_format: "preserve" the order of the strides, "contiguous" (row major), "channels_last".
 
     >>> import tilegrad as tg
     >>> x = tg.ones(2)

@@ -202,7 +202,9 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of the given length(s) along dim; with one length the last may be shorter.
+    """Views along dim, of one length (the last may be shorter) or of the lengths given.
+
+    split_size_or_sections: the length, or a list of lengths that add up to the axis.
 
     >>> import tilegrad as tg
     >>> [x.shape for x in tg.arange(5).split(2)]
