@@ -75,4 +75,10 @@ PYBIND11_MODULE(_cpu, m) {
     return d;
   });
   m.def("reset_peak_memory", &tg::pool_reset_peak);
+#ifdef __SANITIZE_ADDRESS__
+  m.def("plant_overflow", [] {  // the sanitizer run proves that it can fail
+    volatile char* block = static_cast<char*>(tg::pool_allocate(64));
+    block[64] = 1;
+  });
+#endif
 }
