@@ -29,7 +29,7 @@ def _roots(outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None]) -> li
                     "an output of one element has an implicit gradient of 1"
                 )
             g = y.new_ones(y.shape)
-        elif g.shape != y.shape or g.dtype != y.dtype:
+        elif g._array.shape != y._array.shape or g._array.dtype != y._array.dtype:
             raise GradientError(
                 f"backward: the gradient has shape {g.shape} and dtype {g.dtype}, "
                 f"but the output has shape {y.shape} and dtype {y.dtype}"

@@ -7,20 +7,23 @@ counting alone. Everything here is iterative: the depth of a graph is limited by
 
 from __future__ import annotations
 
-import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from heapq import heappop, heappush
 from itertools import count
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
+from . import kernels
 from .errors import GradientError
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 _sequence = count(1).__next__
+new_tensor: Callable  # Tensor._new, set by the module that defines it
 
 
 class _Mode(threading.local):
@@ -106,35 +109,46 @@ class Node:
         "shape",
     )  # fmt: skip
 
+    shape: tuple[int, ...]
+    seq: int
+    rule: Rule | None
+    parents: Sequence[Node | None]
     params: Any
     saved: Any
-    checks: list[tuple[list[int], int, int]]
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self.seq = _sequence()
-        self.rule: Rule | None = None
-        self.parents: tuple[Node | None, ...] = ()
-        self.hooks: dict[int, Callable] | None = None
-        self.leaf: Any = None
+    checks: Sequence[tuple[list[int], int, int]]
+    hooks: dict[int, Callable] | None
+    leaf: Any
 
     def __repr__(self) -> str:
-        return f"<{self.rule.name if self.rule else 'leaf'}>"
+        return f"<{self.name}>"
 
     @property
     def name(self) -> str:
         return self.rule.name if self.rule else "leaf"
 
 
+def make_leaf(t: Tensor) -> None:
+    """Gives t a node of its own, which knows it weakly."""
+    node = Node()
+    node.shape = t._array.shape
+    node.seq = _sequence()
+    node.rule = node.hooks = None
+    node.parents = ()
+    node.leaf = weakref.ref(t)
+    t._node = node
+
+
 def attach(out: Tensor, rule: Rule, inputs: Sequence[Tensor | None], params: Any) -> Tensor:
     """Makes out the result of rule on inputs; the caller knows that one of them has a node."""
-    array = out._array
-    node = Node(array.shape)
+    node = Node()
+    node.shape = out._array.shape
+    node.seq = _sequence()
     node.rule = rule
     node.params = params
-    node.parents = tuple([None if t is None else t._node for t in inputs])
-    saved: list[Any] = [None] * (len(inputs) + 1)
-    checks = []
+    node.hooks = None
+    node.parents = [None if t is None else t._node for t in inputs]
+    node.saved = saved = [None] * (len(inputs) + 1)
+    node.checks = checks = []
     for i in rule.saves:
         t = out if i < 0 else inputs[i]
         if t is not None:
@@ -143,26 +157,23 @@ def attach(out: Tensor, rule: Rule, inputs: Sequence[Tensor | None], params: Any
             if cell is None:
                 cell = t._version = [0]
             checks.append((cell, cell[0], i))
-    node.saved = saved
-    node.checks = checks
     out._node = node
     return out
 
 
-def _check_saved(node: Node) -> None:
-    if node.saved is None:
-        raise GradientError(
-            f"backward: {node.name} was already differentiated and its saved values are freed; "
-            "pass retain_graph=True to the first backward to go through it again"
-        )
-    for cell, version, i in node.checks:
-        if cell[0] != version:
-            what = "output" if i < 0 else f"input {i}"
-            raise GradientError(
-                f"backward: the {what} of {node.name} (shape "
-                f"{node.saved[i].shape}) was changed in place after it was saved: "
-                f"version {cell[0]}, expected {version}; clone it before the change"
-            )
+def _fail_freed(node: Node) -> None:
+    raise GradientError(
+        f"backward: {node.name} was already differentiated and its saved values are freed; "
+        "pass retain_graph=True to the first backward to go through it again"
+    )
+
+
+def _fail_changed(node: Node, version: int, expected: int, i: int) -> None:
+    what = "output" if i < 0 else f"input {i}"
+    raise GradientError(
+        f"backward: the {what} of {node.name} (shape {node.saved[i].shape}) was changed in place "
+        f"after it was saved: version {version}, expected {expected}; clone it before the change"
+    )
 
 
 def _reachable(roots: Iterable[Node]) -> list[Node]:
@@ -189,20 +200,30 @@ def _accumulate(node: Node, g: Tensor, create_graph: bool) -> None:
     leaf = node.leaf()
     if leaf is None:
         return
-    if leaf.grad is not None:
-        leaf.grad = leaf.grad + g
+    before = leaf._grad
+    if before is not None:
+        leaf.grad = before + g
     elif create_graph:
         leaf.grad = g
     else:
         # The gradient becomes the leaf's own only if nobody else can see its memory; the counts
         # are those of this frame, the caller's, and getrefcount itself.
         array = g._array
-        shared = sys.getrefcount(g) > 3 or sys.getrefcount(array) > 3 or array.base is not None
-        leaf.grad = g.clone() if shared or array.dtype != leaf._array.dtype else g
+        if getrefcount(g) > 3 or getrefcount(array) > 3 or array.base is not None:
+            g = new_tensor(kernels.of(array).copy(array))
+        leaf._grad = g
     if node.hooks:
         for key, hook in list(node.hooks.items()):
             if key < 0:  # post-accumulate hooks have negative keys
                 hook(leaf)
+
+
+def _call_hooks(node: Node, g: Tensor) -> Tensor:
+    for key, hook in list((node.hooks or {}).items()):
+        if key >= 0:
+            replaced = hook(g)
+            g = g if replaced is None else replaced
+    return g
 
 
 def run(
@@ -213,66 +234,72 @@ def run(
 ) -> dict[Node, Tensor]:
     """Propagates gradients from roots. targets None: accumulates into the leaves' ``.grad``;
     otherwise returns the gradients of the targets and touches nothing else."""
-    from .tensor import Tensor
-
-    make = Tensor._new
+    # Everything on a path to a target; None: every node.
     needed = None if targets is None else _leading_to([n for n, _ in roots], targets)
-    wanted = frozenset(targets or ())
     found: dict[Node, Tensor] = {}
     grads: dict[Node, Tensor] = {}
+    # The newest node first: every use of a value is newer than the value.
     heap: list[tuple[int, Node]] = []
-
-    def add(node: Node, g: Tensor) -> None:
-        before = grads.get(node)
-        if before is None:
-            heappush(heap, (-node.seq, node))
-            grads[node] = g
-        else:
-            grads[node] = before + g
-
-    with set_grad_enabled(create_graph):
+    make = new_tensor
+    recorded = mode.enabled
+    mode.enabled = create_graph
+    try:
         for node, g in roots:
-            if needed is None or node in needed:
-                add(node, g)
+            if needed is not None and node not in needed:
+                continue
+            if node in grads:
+                grads[node] = grads[node] + g
+            else:
+                grads[node] = g
+                heappush(heap, (-node.seq, node))
         while heap:
             node = heappop(heap)[1]
             g = grads.pop(node)
             if node.hooks:
-                for key, hook in list(node.hooks.items()):
-                    if key >= 0:
-                        replaced = hook(g)
-                        g = g if replaced is None else replaced
-            if node in wanted:
+                g = _call_hooks(node, g)
+            if targets is not None and node in targets:
                 found[node] = g
             rule = node.rule
+            parents = node.parents
             if rule is None:
                 if targets is None:
                     _accumulate(node, g, create_graph)
                 continue
-            parents = node.parents
             if needed is None:
                 need = [p is not None for p in parents]
             else:
                 need = [p in needed for p in parents]
                 if True not in need:
                     continue
-            if node.saved is None or node.checks:
-                _check_saved(node)
+            saved = node.saved
+            if saved is None:
+                _fail_freed(node)
+            for cell, version, i in node.checks:
+                if cell[0] != version:
+                    _fail_changed(node, cell[0], version, i)
             if create_graph:
+                owners = [*parents, node]
                 values = [
-                    None if a is None else make(a, p)
-                    for a, p in zip(node.saved, (*parents, node), strict=True)
+                    None if a is None else make(a, p) for a, p in zip(saved, owners, strict=True)
                 ]
             else:
-                values = [None if a is None else make(a) for a in node.saved]
-            out = values.pop()
+                values = [None if a is None else make(a) for a in saved]
             shapes = [None if p is None else p.shape for p in parents]
+            out = values.pop()
             results = rule.vjp(g, need, values, out, node.params, shapes)
             if not retain_graph:
                 node.saved = None
-            del values, out, g
-            for p, r in zip(parents, results, strict=True):
-                if r is not None and p is not None and (needed is None or p in needed):
-                    add(p, r)
-            del results, r
+            # Nothing here may keep a gradient alive that a leaf could take over.
+            saved = values = out = g = None  # type: ignore[assignment]
+            for i, p in enumerate(parents):
+                if need[i] and (r := results[i]) is not None:
+                    before = grads.get(p)  # type: ignore[arg-type]
+                    if before is None:
+                        heappush(heap, (-p.seq, p))  # type: ignore[union-attr]
+                        grads[p] = r  # type: ignore[index]
+                    else:
+                        grads[p] = before + r  # type: ignore[index]
+            results = r = before = None
+    finally:
+        mode.enabled = recorded
     return found

@@ -188,8 +188,7 @@ class Tensor(Methods):
                 raise GradientError(
                     f"requires_grad_: expects a floating tensor, this one is {self.dtype}"
                 )
-            self._node = tape.Node(self._array.shape)
-            self._node.leaf = weakref.ref(self)
+            tape.make_leaf(self)
         return self
 
     @property
@@ -429,6 +428,9 @@ class Tensor(Methods):
         if not self.is_leaf:
             raise GradientError("pickle: only leaves can be pickled; detach() the tensor first")
         return _rebuild, (type(self), self._array, self.requires_grad)
+
+
+tape.new_tensor = Tensor._new
 
 
 def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool) -> Tensor:

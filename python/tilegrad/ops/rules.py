@@ -88,16 +88,17 @@ def elementwise(
     def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
         if fused is not None and not mode.enabled:
             return [fused(g, inputs, out, params)]
-        extra = () if params is None else params
         grads: list[Tensor | None] = []
-        for wanted, d, shape in zip(need, derivatives, shapes, strict=True):
+        for i, wanted in enumerate(need):
             if not wanted:
                 grads.append(None)
-            elif d is None:
+                continue
+            d, shape = derivatives[i], shapes[i]
+            if d is None:
                 grads.append(zeros(shape, g.dtype))
-            else:
-                t = d(g, *inputs, out, *extra)
-                grads.append(t if t._array.shape == shape else sum_to(t, shape))
+                continue
+            t = d(g, *inputs, out) if params is None else d(g, *inputs, out, *params)
+            grads.append(t if t._array.shape == shape else sum_to(t, shape))
         return grads
 
     return _register(Rule(name, tuple(saves), vjp))
