@@ -6,6 +6,15 @@ from .autograd import enable_grad as enable_grad
 from .autograd import is_grad_enabled as is_grad_enabled
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
+from .device import cpu_isas as cpu_isas
+from .device import device as device
+from .device import empty_cache as empty_cache
+from .device import get_cpu_isa as get_cpu_isa
+from .device import get_num_threads as get_num_threads
+from .device import memory_stats as memory_stats
+from .device import reset_peak_memory as reset_peak_memory
+from .device import set_cpu_isa as set_cpu_isa
+from .device import set_num_threads as set_num_threads
 from .dtypes import bfloat16 as bfloat16
 from .dtypes import bool_ as bool
 from .dtypes import complex64 as complex64

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 _sequence = count(1).__next__
-new_tensor: Callable  # Tensor._new, set by the module that defines it
+new_tensor: Any = None  # Tensor._new, set by the module that defines it
 
 
 class _Mode(threading.local):

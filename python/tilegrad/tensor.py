@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import autograd, dtypes, kernels, tape
-from .errors import DeviceError, GradientError, ShapeError
+from .device import CPU, check_device, device
+from .errors import GradientError, ShapeError
 from .errors import ValueError as TgValueError
 from .host import host_array
 
@@ -125,9 +126,9 @@ class Tensor(Methods):
         return self._array.dtype
 
     @property
-    def device(self) -> str:
-        """Where the storage lives: ``"cpu"``."""
-        return "cpu"
+    def device(self) -> device:
+        """Where the storage lives."""
+        return CPU
 
     def dim(self) -> int:
         """The number of axes."""
@@ -435,12 +436,6 @@ tape.new_tensor = Tensor._new
 
 def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool) -> Tensor:
     return cls._new(array).requires_grad_(requires_grad)
-
-
-def check_device(device: Any) -> None:
-    """Raises DeviceError unless device names a device this build serves."""
-    if device is not None and str(device) != "cpu":
-        raise DeviceError(f"device: {device!s} is not available; this build serves 'cpu' only")
 
 
 def tensor(

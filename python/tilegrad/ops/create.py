@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
+from ..device import check_device
 from ..errors import MemoryError as TgMemoryError
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
-from ..tensor import Tensor, check_device
+from ..tensor import Tensor
 from .rules import as_operand, linear, record, scalar, sizes_of
 
 _new = Tensor._new

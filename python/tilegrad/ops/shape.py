@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
+from ..device import check_device
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
-from ..tensor import Tensor, check_device
+from ..tensor import Tensor
 from .rules import (
     BROADCAST,
     axes_of,
@@ -424,7 +425,7 @@ def cpu(input: Tensor) -> Tensor:
 
     >>> import tilegrad as tg
     >>> tg.zeros(1).cpu().device
-    'cpu'
+    device(type='cpu')
     """
     return input
 
