@@ -112,7 +112,7 @@ class Stub:
 
     def imports(self) -> list[str]:
         """The import lines, in the order of the style check."""
-        unknown = self.used - {*IMPORTS, "builtins", "np", "Tensor", *dir(builtins)}
+        unknown = self.used - {*IMPORTS, "builtins", "np", "Generator", "Tensor", *dir(builtins)}
         if unknown:
             raise SystemExit(f"stubs: no import is known for the names {sorted(unknown)}")
         modules: dict[str, list[str]] = {}
@@ -129,7 +129,8 @@ class Stub:
 def functions() -> str:
     """The stub of ``tilegrad.ops``: every public function; aliases as assignments."""
     names = ["FAMILIES: tuple[ModuleType, ...]", "PUBLIC: dict[str, Any]"]
-    stub = Stub(["from ..tensor import Tensor", "", *names], set(ops.PUBLIC))
+    classes = ["from ..generator import Generator", "from ..tensor import Tensor"]
+    stub = Stub([*classes, "", *names], set(ops.PUBLIC))
     stub.used |= {"Any", "ModuleType"}
     constants, aliases = [], []
     for name, value in sorted(ops.PUBLIC.items()):
@@ -148,7 +149,8 @@ def methods() -> str:
     table: dict[str, Any] = {}
     for family in ops.FAMILIES:
         table.update(getattr(family, "METHODS", {}))
-    stub = Stub(["from .tensor import Tensor", "", "class Methods:"], set(table))
+    classes = ["from .generator import Generator", "from .tensor import Tensor"]
+    stub = Stub([*classes, "", "class Methods:"], set(table))
     for name in sorted(table):
         stub.define(name, table[name], "    ")
     return stub.text()

@@ -33,6 +33,8 @@ from .dtypes import uint8 as uint8
 from .dtypes import uint16 as uint16
 from .dtypes import uint32 as uint32
 from .dtypes import uint64 as uint64
+from .generator import Generator as Generator
+from .generator import default_generator as default_generator
 from .ops import *  # noqa: F403
 from .ops.rules import result_type as result_type
 from .tensor import Tensor as Tensor

@@ -65,7 +65,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     """
     basic = basic_index(index)
     if basic is None:
-        from .index import advanced_getitem
+        from .advanced import advanced_getitem
 
         return advanced_getitem(input, index)
     try:
@@ -110,7 +110,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     """
     basic = basic_index(index)
     if basic is None:
-        from .index import advanced_setitem
+        from .advanced import advanced_setitem
 
         advanced_setitem(input, index, value)
         return

@@ -3,6 +3,8 @@
 import ml_dtypes
 import numpy as np
 
+from tilegrad import errors
+
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 HALVES = (np.dtype(np.float16), BFLOAT16)
 
@@ -55,7 +57,16 @@ def average(x, axes):
 
 def require_float(op, dtype):
     if not is_float(dtype):
-        raise TypeError(f"{op}: expected a floating dtype, got {dtype}")
+        raise errors.DTypeError(f"{op}: expected a floating dtype, got {dtype}")
+
+
+def require_broadcast(op, *arrays):
+    """Raise ShapeError unless the shapes broadcast."""
+    shapes = [a.shape for a in arrays]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise errors.ShapeError(f"{op}: shapes {shapes} do not broadcast") from None
 
 
 def require_index(op, index, size):
@@ -63,4 +74,4 @@ def require_index(op, index, size):
     bad = (index < -size) | (index >= size)
     if bad.any():
         value = index[bad].flat[0]
-        raise IndexError(f"{op}: index {value} is out of range for size {size}")
+        raise errors.IndexError(f"{op}: index {value} is out of range for size {size}")

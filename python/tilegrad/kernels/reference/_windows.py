@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from tilegrad import errors
+
 
 def output_size(op, size, kernel, stride, pad, dilation, ceil_mode=False):
     """(size + before + after - dilation (kernel - 1) - 1) // stride + 1, or rounded up.
@@ -17,14 +19,14 @@ def output_size(op, size, kernel, stride, pad, dilation, ceil_mode=False):
     """
     before, after = pad
     if kernel < 1 or stride < 1 or dilation < 1 or before < 0 or after < 0:
-        raise ValueError(
+        raise errors.ShapeError(
             f"{op}: expected kernel, stride, dilation >= 1 and padding >= 0, got kernel {kernel},"
             f" stride {stride}, dilation {dilation}, padding {pad}"
         )
     span = dilation * (kernel - 1) + 1
     room = size + before + after - span
     if room < 0:
-        raise ValueError(
+        raise errors.ShapeError(
             f"{op}: a window of {span} does not fit an input of {size} with padding {pad}"
         )
     if not ceil_mode:
@@ -39,7 +41,7 @@ class Windows:
     def __init__(self, op, spatial, kernel, stride, padding, dilation, ceil_mode=False):
         lengths = {len(spatial), len(kernel), len(stride), len(padding), len(dilation)}
         if len(lengths) != 1 or not 1 <= len(spatial) <= 3:
-            raise ValueError(
+            raise errors.ShapeError(
                 f"{op}: expected 1 to 3 spatial sizes, as many in each argument, got input"
                 f" {spatial}, kernel {kernel}, stride {stride}, padding {padding}, dilation"
                 f" {dilation}"

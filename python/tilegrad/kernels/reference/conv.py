@@ -6,13 +6,14 @@ y[n, o, p] = sum over c, t of w[o, c, t] x[n, c, p * stride + t * dilation - bef
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.reference._common import compute_dtype, quiet, rounded, widen
 from tilegrad.kernels.reference._windows import Windows
 
 
 def _check_channels(op, channels, out_channels, per_group, groups):
     if groups < 1 or out_channels % groups or channels != per_group * groups:
-        raise ValueError(
+        raise errors.ShapeError(
             f"{op}: expected {per_group} * groups channels and a multiple of groups outputs, got"
             f" {channels} channels, {out_channels} outputs, groups {groups}"
         )
@@ -20,7 +21,7 @@ def _check_channels(op, channels, out_channels, per_group, groups):
 
 def _check_output(op, g, expected):
     if g.shape[2:] != expected:
-        raise ValueError(f"{op}: expected g of spatial shape {expected}, got {g.shape}")
+        raise errors.ShapeError(f"{op}: expected g of spatial shape {expected}, got {g.shape}")
 
 
 def _by_group(x, groups):
@@ -74,7 +75,7 @@ def conv_grad_weight(g, x, kernel, stride, padding, dilation, groups):
     at = Windows("conv_grad_weight", x.shape[2:], kernel, stride, padding, dilation)
     _check_output("conv_grad_weight", g, at.out)
     if x.shape[0] != n:
-        raise ValueError(f"conv_grad_weight: g {g.shape} and x {x.shape} differ in samples")
+        raise errors.ShapeError(f"conv_grad_weight: g {g.shape} and x {x.shape} differ in samples")
     padded, grad = at.pad(widen(x)), _by_group(widen(g), groups)
     gw = np.zeros((o, c // groups, *kernel), compute_dtype(g.dtype))
     for offset, window in at.taps():

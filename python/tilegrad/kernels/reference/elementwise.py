@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.contract import BINARY, COMPARE, UNARY, UNARY_BOOL, UNARY_GRAD
 from tilegrad.kernels.reference._common import (
     BFLOAT16,
     is_float,
     laid_out_as,
     quiet,
+    require_broadcast,
     require_float,
     rounded,
     widen,
@@ -108,7 +110,7 @@ def unary(op, x, p0=0.0, p1=0.0):
     else:
         allowed = name in _UNARY_OF_INTEGERS
     if not allowed:
-        raise TypeError(f"{name}: not defined for x of dtype {x.dtype}")
+        raise errors.DTypeError(f"{name}: not defined for x of dtype {x.dtype}")
     return laid_out_as(x, _UNARY[name](widen(x), p0, p1))
 
 
@@ -154,6 +156,7 @@ _UNARY_GRAD = {
 def unary_grad(op, g, v, p0=0.0, p1=0.0):
     """gx = g * f'(x) of UNARY_GRAD[op], g and v broadcast; v is what the contract says is saved."""
     require_float(UNARY_GRAD[op], g.dtype)
+    require_broadcast(UNARY_GRAD[op], g, v)
     return rounded(_UNARY_GRAD[UNARY_GRAD[op]](widen(g), widen(v), p0, p1), g.dtype)
 
 
@@ -162,7 +165,7 @@ def _integer_quotient(function, name):
 
     def guarded(a, b):
         if not is_float(b.dtype) and np.broadcast(a, b).size and (b == 0).any():
-            raise ZeroDivisionError(f"{name}: integer division by zero")
+            raise errors.ZeroDivisionError(f"{name}: integer division by zero")
         return function(a, b)
 
     return guarded
@@ -212,7 +215,7 @@ def _require_binary_dtype(name, dtype):
     else:
         allowed = name not in _BINARY_OF_FLOATS_ONLY
     if not allowed:
-        raise TypeError(f"{name}: not defined for operands of dtype {dtype}")
+        raise errors.DTypeError(f"{name}: not defined for operands of dtype {dtype}")
 
 
 @quiet
@@ -223,6 +226,7 @@ def binary(op, a, b):
     """
     name = BINARY[op]
     _require_binary_dtype(name, a.dtype)
+    require_broadcast(name, a, b)
     return rounded(_BINARY[name](widen(a), widen(b)), a.dtype)
 
 
@@ -247,11 +251,13 @@ _COMPARE = {
 @quiet
 def compare(op, a, b):
     """y = COMPARE[op](a, b), bool, broadcasting."""
+    require_broadcast(COMPARE[op], a, b)
     return rounded(_COMPARE[COMPARE[op]](widen(a), widen(b)), bool)
 
 
 def where(cond, a, b):
     """y = a where cond else b, the three broadcast."""
+    require_broadcast("where", cond, a, b)
     return np.asarray(np.where(cond, a, b))
 
 
@@ -281,6 +287,9 @@ def copy(x, order="K"):
 
 def copy_into(dst, src):
     """In place: dst[...] = src, broadcast to dst's shape."""
+    if src.ndim > dst.ndim:
+        raise errors.ShapeError(f"copy_into: src {src.shape} does not broadcast to {dst.shape}")
+    require_broadcast("copy_into", dst, src)
     dst[...] = src
 
 

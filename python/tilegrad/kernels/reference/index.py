@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.reference._common import (
     compute_dtype,
     quiet,
@@ -29,7 +30,7 @@ def _check_gather(op, shape, index, axis):
         n <= size for a, (n, size) in enumerate(zip(index.shape, shape, strict=True)) if a != axis
     )
     if not fits:
-        raise ValueError(
+        raise errors.ShapeError(
             f"{op}: expected index no larger than {shape} off axis {axis}, got {index.shape}"
         )
     require_index(op, index, shape[axis])
@@ -46,7 +47,7 @@ def scatter_add(shape, index, src, axis):
     """zeros(shape) with src (shape of index) added at index along axis: the adjoint of gather."""
     _check_gather("scatter_add", shape, index, axis)
     if src.shape != index.shape:
-        raise ValueError(
+        raise errors.ShapeError(
             f"scatter_add: expected src and index of one shape, got {src.shape} and {index.shape}"
         )
     zeros = np.zeros(shape, compute_dtype(src.dtype))
@@ -64,7 +65,7 @@ def take_grad(g, index, axis, size):
     """Adjoint of take: slices of g added at index along an axis of length size."""
     require_index("take_grad", index, size)
     if g.shape[axis : axis + index.ndim] != index.shape:
-        raise ValueError(
+        raise errors.ShapeError(
             f"take_grad: expected g to have index's shape {index.shape} at axis {axis}, got"
             f" {g.shape}"
         )
@@ -80,7 +81,7 @@ def put(x, index, src, accumulate):
     src broadcasts to index's shape.
     """
     if not x.flags.c_contiguous:
-        raise ValueError("put: expected x to be row major")
+        raise errors.ValueError("put: expected x to be row major")
     require_index("put", index, x.size)
     flat = x.reshape(-1)
     if accumulate:
@@ -113,13 +114,13 @@ def _sources(size, before, after, mode):
 def _check_pad(op, shape, widths, mode):
     """shape is x's, before padding."""
     if mode not in ("constant", "reflect", "replicate"):
-        raise ValueError(f"{op}: mode must be constant, reflect or replicate, got {mode!r}")
+        raise errors.ValueError(f"{op}: mode must be constant, reflect or replicate, got {mode!r}")
     if len(widths) != len(shape):
-        raise ValueError(f"{op}: expected {len(shape)} pairs of widths, got {widths}")
+        raise errors.ShapeError(f"{op}: expected {len(shape)} pairs of widths, got {widths}")
     for size, sides in zip(shape, widths, strict=True):
         most = {"constant": None, "reflect": size - 1, "replicate": None if size else 0}[mode]
         if min(sides) < 0 or size < 0 or (most is not None and max(sides) > max(most, 0)):
-            raise ValueError(f"{op}: {mode} padding {sides} is not possible on {size} elements")
+            raise errors.ShapeError(f"{op}: {mode} padding {sides} does not fit {size} elements")
 
 
 def pad(x, widths, mode, value):
@@ -151,5 +152,5 @@ def pad_grad(g, widths, mode):
 def roll(x, shifts, axes):
     """y[(i + shift) mod n] = x[i] along each of the axes."""
     if len(shifts) != len(axes):
-        raise ValueError(f"roll: expected as many shifts as axes, got {shifts} and {axes}")
+        raise errors.ValueError(f"roll: expected as many shifts as axes, got {shifts} and {axes}")
     return np.roll(x, shifts, axis=axes) if axes else x.copy()

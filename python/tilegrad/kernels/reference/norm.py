@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.reference._common import average, quiet, rounded, total, widen_all
 
 
@@ -15,7 +16,7 @@ def _per_channel(v, x):
     """v, one value per channel in any shape, as (1, C, 1, ...) to broadcast against x."""
     channels = x.shape[1]
     if v.size != channels:
-        raise ValueError(f"norm: expected {channels} values, one per channel, got {v.shape}")
+        raise errors.ShapeError(f"norm: expected {channels} values, one per channel, got {v.shape}")
     return v.reshape((1, channels) + (1,) * (x.ndim - 2))
 
 
@@ -97,7 +98,7 @@ def layer_norm_grad(g, x, weight, mean, rstd, ndim):
 def _grouped(x, groups):
     """x (N, C, ...) as (N, groups, C / groups * ...)."""
     if groups < 1 or x.shape[1] % groups:
-        raise ValueError(f"group_norm: {x.shape[1]} channels do not divide into {groups} groups")
+        raise errors.ShapeError(f"group_norm: {x.shape[1]} channels do not make {groups} groups")
     return x.reshape(x.shape[0], groups, math.prod(x.shape[1:]) // groups)
 
 

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.reference._common import (
     compute_dtype,
     is_float,
@@ -32,7 +33,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode):
     """
     at = Windows("max_pool", x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
     if not at.count(counts_padding=False).all():
-        raise ValueError(
+        raise errors.ShapeError(
             f"max_pool: a window of kernel {kernel} holds nothing but padding {padding}, x of"
             f" shape {x.shape}"
         )
@@ -104,7 +105,7 @@ def avg_pool_grad(g, in_spatial, kernel, stride, padding, ceil_mode, count_inclu
         "avg_pool_grad", in_spatial, kernel, stride, padding, ceil_mode, count_include_pad, divisor
     )
     if g.shape[2:] != at.out:
-        raise ValueError(f"avg_pool_grad: expected g of spatial shape {at.out}, got {g.shape}")
+        raise errors.ShapeError(f"avg_pool_grad: expected g (N, C, *{at.out}), got {g.shape}")
     padded = at.zeros_padded(*g.shape[:2], compute_dtype(g.dtype))
     part = widen(g) / np.asarray(share, padded.dtype)
     for _, window in at.taps():
@@ -117,7 +118,7 @@ def _adaptive_windows(op, in_spatial, out_spatial):
     if len(in_spatial) != len(out_spatial) or any(
         o < 0 or (o and not i) for i, o in zip(in_spatial, out_spatial, strict=True)
     ):
-        raise ValueError(f"{op}: cannot pool an input of {in_spatial} into {out_spatial}")
+        raise errors.ShapeError(f"{op}: cannot pool an input of {in_spatial} into {out_spatial}")
     for position in itertools.product(*map(range, out_spatial)):
         yield (
             position,

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.reference._common import (
     BFLOAT16,
     laid_out_as,
@@ -96,7 +97,7 @@ def _high_product(a, b):
 def random_int(shape, low, high, key, offset):
     """int64 in [low, high): low + floor(u (high - low) / 2**64), u 64 bits of the stream."""
     if high <= low:
-        raise ValueError(f"random_int: expected low < high, got [{low}, {high})")
+        raise errors.ValueError(f"random_int: expected low < high, got [{low}, {high})")
     steps = _high_product(_words64(math.prod(shape), key, offset), high - low)
     return (steps + np.uint64(low & _MASK64)).view(np.int64).reshape(shape)
 
@@ -106,7 +107,7 @@ def dropout(x, p, key, offset):
     """x / (1 - p) where the float32 uniform of the element's row-major index is >= p, else 0."""
     require_float("dropout", x.dtype)
     if not 0 <= p <= 1:
-        raise ValueError(f"dropout: expected p in [0, 1], got {p}")
+        raise errors.ValueError(f"dropout: expected p in [0, 1], got {p}")
     u = random_uniform(x.shape, np.float32, key, offset).astype(np.float64)
     scale = 1 / (1 - p) if p < 1 else 0
     return laid_out_as(x, np.where(u >= p, widen(x) * scale, 0))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.contract import ARG_REDUCE, CUMULATIVE, REDUCE
 from tilegrad.kernels.reference._common import average, is_float, quiet, rounded, widen
 
@@ -28,7 +29,7 @@ def reduce(op, x, axes, keepdims):
         return rounded(function(wide, axis=axes, keepdims=keepdims, dtype=inner), outer)
     if name in ("max", "min"):
         if x.size == 0 and any(x.shape[a] == 0 for a in axes):
-            raise ValueError(f"{name}: an extreme over nothing, x of shape {x.shape}, axes {axes}")
+            raise errors.ValueError(f"{name}: an extreme over nothing, x {x.shape}, axes {axes}")
         function = np.max if name == "max" else np.min
         return rounded(function(wide, axis=axes, keepdims=keepdims), x.dtype)
     function = np.any if name == "any" else np.all
@@ -39,7 +40,7 @@ def arg_reduce(op, x, axis, keepdims):
     """int64 index of the first extreme along axis; the first NaN counts as the extreme."""
     name = ARG_REDUCE[op]
     if x.shape[axis] == 0:
-        raise ValueError(f"{name}: axis {axis} of x, of shape {x.shape}, is empty")
+        raise errors.ValueError(f"{name}: axis {axis} of x, of shape {x.shape}, is empty")
     function = np.argmax if name == "argmax" else np.argmin
     return rounded(function(widen(x), axis=axis, keepdims=keepdims), np.int64)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tilegrad import errors
 from tilegrad.kernels.reference._common import quiet, rounded, total, widen, widen_all
 
 
@@ -59,13 +60,13 @@ def logsumexp(x, axes, keepdims):
 def _classes(x, target, ignore_index):
     """Which rows count, and their class with ignored rows sent to class 0."""
     if x.ndim != 2 or target.shape != x.shape[:1]:
-        raise ValueError(
+        raise errors.ShapeError(
             f"cross_entropy: expected x (N, C) and target (N,), got {x.shape} and {target.shape}"
         )
     counts = target != ignore_index
     bad = counts & ((target < 0) | (target >= x.shape[1]))
     if bad.any():
-        raise IndexError(
+        raise errors.IndexError(
             f"cross_entropy: target {target[bad][0]} is outside [0, {x.shape[1]}) and is not"
             f" ignore_index ({ignore_index})"
         )

@@ -1,0 +1,70 @@
+"""The state of a random stream: a seed, and how far the stream is used up."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from .errors import ValueError as TgValueError
+from .tensor import Tensor, check_device, from_numpy, host_array
+
+_MASK = 2**64 - 1
+
+
+class Generator:
+    """A stream of random numbers: a 64-bit seed and how far the stream is used up.
+
+    >>> import tilegrad as tg
+    >>> g = tg.Generator().manual_seed(3)
+    >>> bool((tg.rand(2, generator=g) == tg.rand(2, generator=g.manual_seed(3))).all())
+    True
+    """
+
+    def __init__(self, device: Any = None) -> None:
+        check_device(device)
+        self._lock = threading.Lock()
+        self._key = self._offset = 0
+        self.seed()
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Starts the stream of a seed (any int, taken modulo 2**64) from its beginning."""
+        with self._lock:
+            self._key, self._offset = int(seed) & _MASK, 0
+        return self
+
+    def seed(self) -> int:
+        """Starts a stream that nobody can foresee; returns its seed."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._key
+
+    def initial_seed(self) -> int:
+        """The seed of the stream."""
+        return self._key
+
+    def get_state(self) -> Tensor:
+        """Seed and position as 16 uint8."""
+        with self._lock:
+            return from_numpy(np.array([self._key, self._offset], "<u8").view(np.uint8))
+
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Goes on from what get_state returned. Raises ValueError for anything else."""
+        a = np.ascontiguousarray(host_array(new_state))
+        if a.dtype != np.uint8 or a.shape != (16,):
+            raise TgValueError(f"set_state: expects 16 uint8, got {a.dtype} of shape {a.shape}")
+        with self._lock:
+            self._key, self._offset = (int(n) for n in a.view("<u8"))
+        return self
+
+    def take(self, words: int) -> tuple[int, int]:
+        """Key and offset of the next blocks that hold this many 32-bit words."""
+        with self._lock:
+            offset = self._offset
+            self._offset = (offset + -(-words // 4)) & _MASK
+            return self._key, offset
+
+
+default_generator = Generator()
+"""What random functions draw from unless a generator is given."""
