@@ -176,17 +176,16 @@ Output empty(const char* op, DType dtype, int ndim, const int64_t* shape) {
 }
 
 void memory_order(const View& v, int* order) {
+  int sorted[kMaxDims], used = 0;
   for (int i = 0; i < v.ndim; ++i) {  // insertion sort: stable, and ndim is small
-    int j = i;
-    for (; j > 0; --j) {
-      const int other = order[j - 1];
-      if (v.shape[i] == 1 || v.shape[other] == 1 ||
-          std::llabs(v.strides[other]) >= std::llabs(v.strides[i]))
-        break;
-      order[j] = other;
-    }
-    order[j] = i;
+    if (v.shape[i] == 1) continue;
+    int j = used++;
+    for (; j > 0 && std::llabs(v.strides[sorted[j - 1]]) < std::llabs(v.strides[i]); --j)
+      sorted[j] = sorted[j - 1];
+    sorted[j] = i;
   }
+  // Axes of length 1 have no say and stay where they are.
+  for (int i = 0, next = 0; i < v.ndim; ++i) order[i] = v.shape[i] == 1 ? i : sorted[next++];
 }
 
 Output empty_like(const char* op, DType dtype, const View& like) {

@@ -5,8 +5,6 @@ namespace tg {
 namespace TG_ISA {
 namespace {
 
-constexpr int64_t kShort = 16;  // below this a plain loop beats filling vectors
-
 template <class Op, class T>
 void fold_rows(const Sequence& s, const char* x, int64_t step, int64_t outs, int64_t begin,
                int64_t end, char* y) {

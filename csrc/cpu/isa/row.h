@@ -23,12 +23,54 @@ struct FoldTable {
   FoldKernel columns[6][kNumDTypes];
 };
 
+// y[o]: first index of the extreme among n >= 1 elements stride apart, results step apart.
+using ArgKernel = void (*)(const char* x, int64_t stride, int64_t n, int64_t step, int64_t outs,
+                           int64_t* y);
+struct ArgTable {
+  ArgKernel rows[2][kNumDTypes];  // by ARG_REDUCE of the contract
+  ArgKernel columns[2][kNumDTypes];
+};
+
+// outs scans of n elements each.
+struct ScanArgs {
+  const char* x;
+  char* y;
+  int64_t n, x_stride, y_stride, outs, x_step, y_step;
+};
+using ScanKernel = void (*)(const ScanArgs&);
+struct ScanTable {
+  ScanKernel rows[2][kNumDTypes];  // by CUMULATIVE of the contract
+  ScanKernel columns[2][kNumDTypes];
+};
+
+// Floating dtypes, from f16 on. Results are in the compute type, float or double.
+constexpr int kFloats = 4;
+inline int float_index(DType t) { return int(t) - int(DType::f16); }
+
+// mean[o] and m2[o], the sum of squares about it.
+using MomentKernel = void (*)(const Sequence& seq, const char* x, int64_t step, int64_t outs,
+                              int64_t begin, int64_t end, char* mean, char* m2);
+using MomentJoin = void (*)(int64_t segments, int64_t segment, int64_t length, int64_t pitch,
+                            int64_t outs, char* mean, char* m2);
+// sum[o] of g and product[o] of g * (x - mean[o]); step of x and g.
+using PairedKernel = void (*)(const Sequence& seq, const char* x, const char* g,
+                              const int64_t* step, int64_t outs, int64_t begin, int64_t end,
+                              const char* mean, char* sum, char* product);
+struct MomentTable {
+  MomentKernel rows[kFloats], columns[kFloats];
+  MomentJoin join[kFloats];
+  PairedKernel paired_rows[kFloats], paired_columns[kFloats];
+};
+
 // float16 and bfloat16 from float.
 using NarrowKernel = void (*)(const float* x, int64_t n, char* y);
 
 struct RowKernels {
   const FoldTable* fold_arithmetic;  // sum, prod, max, min of floating dtypes
   const FoldTable* fold_exact;       // the same of integers and bool; any and all of every dtype
+  const ArgTable* arg;
+  const ScanTable* scan;
+  const MomentTable* moment;
   NarrowKernel to_half, to_bfloat16;
 };
 

@@ -7,7 +7,8 @@
 namespace tg {
 namespace TG_ISA {
 
-constexpr int kLevels = 40;  // of a tree: more leaves than 2^40 cannot be counted to
+constexpr int64_t kShort = 16;  // so few elements are folded faster by a plain loop
+constexpr int kLevels = 40;     // of a tree: more leaves than 2^40 cannot be counted to
 
 struct Sum {
   template <class C>
@@ -69,6 +70,12 @@ template <class C>
 TG_INLINE Mask<C> first_lanes_of(int n) {
   static const C lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return Vec<C>::load(lane) < Vec<C>::set1(C(n));
+}
+
+// The first n <= N lanes of p; whole vectors take the plain load.
+template <class C>
+TG_INLINE Vec<C> load_some(const C* p, int n) {
+  return n >= Vec<C>::N ? Vec<C>::load(p) : Vec<C>::load_n(p, n);
 }
 
 // The first n lanes of p, the identity in the others.

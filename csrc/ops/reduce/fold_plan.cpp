@@ -18,9 +18,7 @@ struct Axes {  // merged where every operand allows it
   }
 };
 
-}  // namespace
-
-FoldPlan make_fold_plan(const View* views, int count, const bool* reduced, int cell) {
+FoldPlan make_plan(const View* views, int count, const bool* reduced, int cell, bool ordered) {
   const View& x = views[0];
   FoldPlan p{};
   Axes axes[2];  // kept, reduced
@@ -35,7 +33,7 @@ FoldPlan make_fold_plan(const View* views, int count, const bool* reduced, int c
     if (n == 1) continue;
     int64_t step[2] = {0, 0};
     for (int k = 0; k < count; ++k) step[k] = views[k].strides[a];
-    if (reduced[a] && step[0] < 0 && n > 0)  // the order of the elements is free
+    if (reduced[a] && !ordered && step[0] < 0 && n > 0)
       for (int k = 0; k < count; ++k) {
         p.offset[k] += (n - 1) * step[k];
         step[k] = -step[k];
@@ -64,13 +62,25 @@ FoldPlan make_fold_plan(const View* views, int count, const bool* reduced, int c
   p.segment = length;
   p.segments = 1;
   const int64_t tasks = p.outer * p.blocks;
-  if (tasks > 0 && tasks < 64 && p.block * length > 2 * kFoldGrain) {  // too few results
+  if (!ordered && tasks > 0 && tasks < 64 && p.block * length > 2 * kFoldGrain) {
     const int64_t most = std::min((p.block * length - 1) / kFoldGrain + 1, 255 / tasks + 1);
     p.segment = (length - 1) / most + 1;
     p.segment = p.segment < 4096 ? p.segment : (p.segment + 4095) / 4096 * 4096;
     p.segments = (length - 1) / p.segment + 1;
   }
   return p;
+}
+
+}  // namespace
+
+FoldPlan make_fold_plan(const View* views, int count, const bool* reduced, int cell) {
+  return make_plan(views, count, reduced, cell, false);
+}
+
+FoldPlan make_scan_plan(const View* views, int count, int axis, int cell) {
+  bool scanned[kMaxDims] = {};
+  scanned[axis] = true;
+  return make_plan(views, count, scanned, cell, true);
 }
 
 Output empty_reduced(const char* op, DType dtype, const View& x, const bool* reduced,

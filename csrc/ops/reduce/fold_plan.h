@@ -27,6 +27,8 @@ struct FoldPlan {
 // views[0] decides the order of the axes: results are contiguous in its memory order. cell is the
 // size in bytes of one accumulator.
 FoldPlan make_fold_plan(const View* views, int count, const bool* reduced, int cell);
+// The same along one axis whose order matters: walked forwards, never cut.
+FoldPlan make_scan_plan(const View* views, int count, int axis, int cell);
 
 // The shape and order of the result of reducing x.
 Output empty_reduced(const char* op, DType dtype, const View& x, const bool* reduced,

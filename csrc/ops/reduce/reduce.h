@@ -6,11 +6,37 @@ namespace tg {
 
 extern const char* const kReduceNames[6];  // REDUCE of the contract
 
+template <size_t N>
+py::list names_of(const char* const (&names)[N]) {
+  py::list out;
+  for (const char* name : names) out.append(name);
+  return out;
+}
+
 // Marks the axes of a tuple; raises unless they are distinct and lie in [0, ndim).
 void read_axes(py::handle axes, int ndim, const char* op, bool* reduced);
 int read_axis(py::handle axis, int ndim, const char* op);
 
 // Raises a ValueError where axis has length 0.
 void check_not_empty(const char* op, const View& x, int axis);
+
+// Mean and biased variance over the reduced axes in the type arithmetic is done in (float for
+// halves), contiguous in the memory order of x's kept axes.
+struct Moments {
+  Output mean, var;
+};
+Moments moments_of(const char* op, const View& x, const bool* reduced, bool keepdims);
+
+// Sums of g and of g * (x - mean) over the reduced axes, laid out like Moments; x and g have one
+// shape and dtype, mean is contiguous in the order of the results.
+struct PairedSums {
+  Output sum, product;
+};
+PairedSums paired_sums(const char* op, const View& x, const View& g, const bool* reduced,
+                       const View& mean);
+
+DType compute_dtype(DType t);  // float32 for the half types, else t
+// x in dtype t, where that is a half type and x is contiguous float32; else x itself.
+Output narrowed(const char* op, const Output& x, DType t);
 
 }  // namespace tg

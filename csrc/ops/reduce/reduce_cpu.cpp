@@ -104,8 +104,14 @@ void check_not_empty(const char* op, const View& x, int axis) {
         " of x of shape ", shape_of(x));
 }
 
+void bind_moments(py::module_&);
+void bind_scan(py::module_&);
+
 void bind_reduce(py::module_& m) {
   m.def("reduce", &reduce, py::arg("op"), py::arg("x"), py::arg("axes"), py::arg("keepdims"));
+  m.def("reduce_ops", [] { return names_of(kReduceNames); });
+  bind_scan(m);
+  bind_moments(m);
 }
 
 }  // namespace tg

@@ -1,0 +1,124 @@
+// moments, and the paired sums of the normalisation gradients.
+#include "core/args.h"
+#include "core/run.h"
+#include "cpu/isa/kernels.h"
+#include "ops/reduce/fold_plan.h"
+#include "ops/reduce/reduce.h"
+
+namespace tg {
+namespace {
+
+struct PlanParams {
+  FoldPlan plan;
+};
+
+// views: mean, var, x; where the sequence is cut, mean and m2 of the segments.
+void moments_kernel(const PlanParams& params, const View* views) {
+  const View &x = views[2], &means = views[3], &squares = views[4];
+  const FoldPlan& plan = params.plan;
+  const MomentTable& table = *kernels().row->moment;
+  const int t = float_index(x.dtype), cell = itemsize(means.dtype);
+  const MomentKernel moments = (plan.columns ? table.columns : table.rows)[t];
+  const int64_t results = plan.results();
+  for_fold(plan, [&](int64_t segment, int64_t at, const int64_t* offset, int64_t n, int64_t begin,
+                     int64_t end) {
+    const int64_t where = (segment * results + at) * cell;
+    moments(plan.seq, x.data + offset[0], plan.step[0], n, begin, end, means.data + where,
+            squares.data + where);
+  });
+  table.join[t](plan.segments, plan.segment, plan.length, results, results, means.data,
+                squares.data);
+  if (plan.segments == 1) return;
+  std::memcpy(views[0].data, means.data, results * cell);
+  std::memcpy(views[1].data, squares.data, results * cell);
+}
+
+// views: sum, product, x, g, mean; where the sequence is cut, the sums of the segments.
+void paired_kernel(const PlanParams& params, const View* views) {
+  const View &x = views[2], &g = views[3], &mean = views[4];
+  const FoldPlan& plan = params.plan;
+  const MomentTable& table = *kernels().row->moment;
+  const int t = float_index(x.dtype), cell = itemsize(mean.dtype);
+  const PairedKernel paired = (plan.columns ? table.paired_columns : table.paired_rows)[t];
+  const int64_t results = plan.results();
+  for_fold(plan, [&](int64_t segment, int64_t at, const int64_t* offset, int64_t n, int64_t begin,
+                     int64_t end) {
+    const int64_t where = (segment * results + at) * cell;
+    paired(plan.seq, x.data + offset[0], g.data + offset[1], plan.step, n, begin, end,
+           mean.data + at * cell, views[5].data + where, views[6].data + where);
+  });
+  if (plan.segments == 1) return;
+  const FoldKernel join = kernels().row->fold_arithmetic->columns[0][int(mean.dtype)];
+  Sequence seq{};
+  seq.ndim = 1;
+  seq.size[0] = plan.segments;
+  seq.stride[0][0] = results * cell;
+  for (int i = 0; i < 2; ++i)
+    join(seq, views[5 + i].data, cell, results, 0, plan.segments, views[i].data);
+}
+
+// views: y, x
+struct NoParams {};
+void narrow_kernel(const NoParams&, const View* views) {
+  const RowKernels& row = *kernels().row;
+  const NarrowKernel narrow = views[0].dtype == DType::f16 ? row.to_half : row.to_bfloat16;
+  narrow(views[1].ptr<float>(), views[1].size(), views[0].data);
+}
+
+py::object moments(py::handle x_array, py::handle axes) {
+  const View x = view_of(x_array, "moments", "x");
+  check_float("moments", x, "x");
+  bool reduced[kMaxDims];
+  read_axes(axes, x.ndim, "moments", reduced);
+  const Moments m = moments_of("moments", x, reduced, true);
+  return py::make_tuple(narrowed("moments", m.mean, x.dtype).array,
+                        narrowed("moments", m.var, x.dtype).array);
+}
+
+}  // namespace
+
+DType compute_dtype(DType t) { return is_half(t) ? DType::f32 : t; }
+
+Output narrowed(const char* op, const Output& x, DType t) {
+  if (x.view.dtype == t) return x;
+  Output y = empty_like(op, t, x.view);
+  run(narrow_kernel, NoParams{}, {y.view, x.view}, x.view.size(), Arithmetic::exact);
+  return y;
+}
+
+Moments moments_of(const char* op, const View& x, const bool* reduced, bool keepdims) {
+  const DType t = compute_dtype(x.dtype);
+  Moments m{empty_reduced(op, t, x, reduced, keepdims), empty_reduced(op, t, x, reduced, keepdims)};
+  PlanParams params{make_fold_plan(&x, 1, reduced, 2 * itemsize(t))};
+  const int64_t parts = params.plan.results() * params.plan.segments;
+  if (parts == 0) return m;
+  Output means = m.mean, squares = m.var;
+  if (params.plan.segments > 1) {
+    means = empty(op, t, 1, &parts);
+    squares = empty(op, t, 1, &parts);
+  }
+  run(moments_kernel, params, {m.mean.view, m.var.view, x, means.view, squares.view}, 4 * x.size());
+  return m;
+}
+
+PairedSums paired_sums(const char* op, const View& x, const View& g, const bool* reduced,
+                       const View& mean) {
+  const DType t = compute_dtype(x.dtype);
+  PairedSums p{empty_reduced(op, t, x, reduced, false), empty_reduced(op, t, x, reduced, false)};
+  const View both[2] = {x, g};
+  PlanParams params{make_fold_plan(both, 2, reduced, itemsize(t))};
+  const int64_t parts = params.plan.results() * params.plan.segments;
+  if (parts == 0) return p;
+  Output sums = p.sum, products = p.product;
+  if (params.plan.segments > 1) {
+    sums = empty(op, t, 1, &parts);
+    products = empty(op, t, 1, &parts);
+  }
+  run(paired_kernel, params, {p.sum.view, p.product.view, x, g, mean, sums.view, products.view},
+      4 * x.size());
+  return p;
+}
+
+void bind_moments(py::module_& m) { m.def("moments", &moments, py::arg("x"), py::arg("axes")); }
+
+}  // namespace tg
