@@ -34,7 +34,8 @@ def test_the_reference_implements_the_contract():
 
 
 # --- public ops -----------------------------------------------------------------------------------
-COMMON = {"input", "other", "dtype", "device", "requires_grad", "args", "kwargs"}
+COMMON = {"input", "other", "dtype", "device", "requires_grad", "generator", "args", "kwargs",
+    "named"}  # fmt: skip
 """Arguments that mean the same everywhere."""
 
 
@@ -53,6 +54,10 @@ def test_every_op_is_documented(name):
 ROWS = {c.op for c in cases.all_cases()}
 NO_ROWS = {
     "broadcast_shapes": "takes and returns tuples",
+    **dict.fromkeys(
+        ("seed", "initial_seed", "manual_seed", "get_rng_state", "set_rng_state"),
+        "the state of the generator: tests/test_random.py",
+    ),
 }
 
 
@@ -81,9 +86,21 @@ def floating(y):
     return [t for t in ys if isinstance(t, tg.Tensor) and t.is_floating_point()]
 
 
-CONSTANT = dict.fromkeys(
-    ("empty_like", "full_like", "ones_like", "zeros_like"), "only the shape and dtype are used"
-)
+CONSTANT = {
+    **dict.fromkeys(
+        (
+            "empty_like",
+            "full_like",
+            "ones_like",
+            "zeros_like",
+            "rand_like",
+            "randn_like",
+            "randint_like",
+        ),
+        "only the shape and dtype are used",
+    ),
+    "bernoulli": "a draw has no derivative",
+}
 """Ops with a floating result through which no gradient passes, and why."""
 
 
@@ -128,9 +145,10 @@ LAYERS = [
     {"dtypes"},
     {"host"},
     {"kernels"},
-    {"tape"},
+    {"tape", "device"},
     {"autograd"},
     {"tensor"},
+    {"generator"},
     {"ops"},
     {"testing", "cases"},
     {"nn", "optim"},

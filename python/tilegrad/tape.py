@@ -295,7 +295,7 @@ def run(
                 if need[i] and (r := results[i]) is not None:
                     before = grads.get(p)  # type: ignore[arg-type]
                     if before is None:
-                        heappush(heap, (-p.seq, p))  # type: ignore[union-attr]
+                        heappush(heap, (-p.seq, p))  # type: ignore[union-attr, misc]
                         grads[p] = r  # type: ignore[index]
                     else:
                         grads[p] = before + r  # type: ignore[index]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ops.index import embedding, one_hot
-from ..ops.join import cat, pad, stack
+from ..ops.join import cat, hstack, pad, stack, vstack
 from . import Arg, Case
 
 
@@ -56,6 +56,10 @@ CASES = [
     Case("two_axes", "roll", (_S,), {"shifts": (2, -7), "dims": (0, 2)}, exact=True),
     Case("flattened", "roll", (Arg((4, 3), layout="transposed"),), {"shifts": 5}, exact=True),
     _along("two_axes", "flip", (0, -1), _S),
+    *[Case("matrix", op, (Arg((3, 4)),), exact=True) for op in ("fliplr", "flipud")],
+    _call("different_lengths", "hstack", lambda *xs: hstack(xs), Arg((2, 3)), Arg((2, 1))),
+    _call("row_on_rows", "vstack", lambda *xs: vstack(xs), Arg((3,)), Arg((2, 3))),
+    Case("mask", "argwhere", (_MASK,), exact=True, differentiable=False),
     _call("value", "pad", lambda x: pad(x, (1, 2, 3, 0), value=5), _IMAGE),
     _call("crop", "pad", lambda x: pad(x, (-1, 2, 0, -3)), _IMAGE),
     *[

@@ -9,17 +9,22 @@ _SEED = 20241
 
 
 def _seeded(fn: Any, *args: Any) -> Any:
-    """fn(x, *args) on a stream of its own; the default generator is left as it was."""
+    """fn(*x, *args) on a stream of its own; the default generator is left as it was."""
 
-    def call(x: Any) -> Any:
+    def call(*x: Any) -> Any:
         state = random.get_rng_state()
         random.manual_seed(_SEED)
         try:
-            return fn(x, *args)
+            return fn(*x, *args)
         finally:
             random.set_rng_state(state)
 
     return call
+
+
+def _drawn(op: str, *args: Any) -> Case:
+    fn = getattr(random, op)
+    return Case("shape", op, (), call=_seeded(fn, *args), differentiable=False, half=False)
 
 
 def _row(name: str, op: str, arg: Arg, *args: Any, **options: Any) -> Case:
@@ -33,6 +38,11 @@ CASES = [
     _row("everything", "dropout", Arg((5, 7)), 1.0, exact=True),
     _row("channels", "dropout2d", Arg((2, 9, 2, 3)), 0.5, exact=True),
     _row("odds", "bernoulli", Arg((40,), 0.0, 1.0), differentiable=False),
+    *[_drawn(op, 5, 3) for op in ("rand", "randn")],
+    _drawn("randint", -3, 9, (5, 3)),
+    _drawn("randperm", 11),
+    _drawn("normal", 2.0, 0.5, (5, 3)),
+    _row("low_and_high", "randint_like", Arg((9,)), -3, 9, differentiable=False),
     _row("like", "rand_like", Arg((9,)), differentiable=False),
     Case("like", "randn_like", (Arg((9,)),), call=_seeded(random.randn_like), differentiable=False),
 ]

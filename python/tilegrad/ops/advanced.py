@@ -281,7 +281,8 @@ def _assign(op: str, x: Tensor, index: Any, value: Any, accumulate: bool) -> Non
 
 
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
-    """input with values stored (or added) at ``input[indices]``; indices is a tuple of tensors.
+    """input with values stored at ``input[indices]``, or added there with accumulate; indices is a
+    tuple of tensors.
 
     >>> import tilegrad as tg
     >>> tg.index_put(tg.zeros(3), (tg.tensor([0, 0]),), tg.tensor([1.0, 2.0]), accumulate=True)

@@ -83,7 +83,7 @@ def gather(input: Tensor, dim: int, index: Any) -> Tensor:
 
 
 def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tensor:
-    """As gather, with the axes off dim broadcast; without dim, from the flattened input.
+    """As gather(dim, indices), with the other axes broadcast; without dim, from the flat input.
 
     >>> import tilegrad as tg
     >>> x = tg.tensor([[30, 10, 20]])
@@ -226,7 +226,7 @@ def index_copy(input: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
 
 
 def index_fill(input: Tensor, dim: int, index: Any, value: Any) -> Tensor:
-    """input with the slices at index along dim filled with one number.
+    """input with the slices at index along dim filled with the number value.
 
     >>> import tilegrad as tg
     >>> tg.index_fill(tg.zeros(3), 0, tg.tensor([0, 2]), 5)
@@ -265,7 +265,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 def argwhere(input: Tensor) -> Tensor:
-    """As nonzero.
+    """The indices of the non-zero elements, a row for each; as nonzero.
 
     >>> import tilegrad as tg
     >>> tg.argwhere(tg.tensor([0, 5, 7]))

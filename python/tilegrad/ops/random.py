@@ -23,7 +23,7 @@ _new = Tensor._new
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seeds the default generator; returns it.
+    """Seeds the default generator with the integer seed; returns the generator.
 
     >>> import tilegrad as tg
     >>> tg.manual_seed(0).initial_seed()
@@ -67,7 +67,7 @@ def get_rng_state() -> Tensor:
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Restores what get_rng_state returned.
+    """Makes the default generator go on from new_state, which get_rng_state returned.
 
     >>> import tilegrad as tg
     >>> tg.set_rng_state(tg.get_rng_state())
@@ -128,7 +128,7 @@ def randn(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal random numbers of mean 0 and variance 1; arguments as for rand.
+    """Normal random numbers of mean 0 and variance 1; size and dtype as for rand.
 
     >>> import tilegrad as tg
     >>> tg.randn(2, 3).shape
@@ -340,7 +340,9 @@ def _into(op: str, x: Tensor, y: Tensor) -> Tensor:
     return x
 
 
-def uniform_(input: Tensor, a: float = 0, b: float = 1, *, generator: Generator | None = None) -> Tensor:
+def uniform_(
+    input: Tensor, a: float = 0, b: float = 1, *, generator: Generator | None = None
+) -> Tensor:
     """Filled with uniform random numbers in [a, b); returns the tensor.
 
     >>> import tilegrad as tg
@@ -353,7 +355,9 @@ def uniform_(input: Tensor, a: float = 0, b: float = 1, *, generator: Generator 
     return _into("uniform_", input, u if (a, b) == (0, 1) else u * (b - a) + a)
 
 
-def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Tensor:
+def normal_(
+    input: Tensor, mean: float = 0, std: float = 1, *, generator: Generator | None = None
+) -> Tensor:
     """Filled with normal random numbers; returns the tensor.
 
     >>> import tilegrad as tg
@@ -366,7 +370,9 @@ def normal_(input: Tensor, mean: float = 0, std: float = 1, *, generator: Genera
     return _into("normal_", input, z if (mean, std) == (0, 1) else z * std + mean)
 
 
-def random_(input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+def random_(
+    input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
     """Filled with random integers in [low, high), or [0, low); returns the tensor.
 
     >>> import tilegrad as tg
