@@ -13,6 +13,7 @@ namespace tg {
 void bind_copy(py::module_&);
 void bind_index(py::module_&);
 void bind_matmul(py::module_&);
+void bind_norm(py::module_&);
 void bind_optim(py::module_&);
 void bind_random(py::module_&);
 void bind_reduce(py::module_&);
@@ -43,6 +44,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_copy(m);
   tg::bind_index(m);
   tg::bind_matmul(m);
+  tg::bind_norm(m);
   tg::bind_optim(m);
   tg::bind_random(m);
   tg::bind_reduce(m);

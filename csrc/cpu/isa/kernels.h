@@ -9,13 +9,15 @@ namespace tg {
 
 struct ElementwiseKernels;  // elementwise.h
 struct GemmKernels;         // gemm_kernels.h
-struct RowKernels;          // row.h: reductions, softmax, normalisation, pooling rows
+struct RowKernels;          // row.h: reductions, softmax, pooling rows
+struct NormKernels;         // norm_kernels.h
 
 struct Kernels {
   const char* name;
   const ElementwiseKernels* elementwise;
   const GemmKernels* gemm;
   const RowKernels* row;
+  const NormKernels* norm;
 };
 
 const Kernels& kernels();             // the table in use

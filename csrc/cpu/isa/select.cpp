@@ -13,8 +13,10 @@
   extern const ElementwiseKernels elementwise_kernels; \
   extern const GemmKernels gemm_kernels;               \
   extern const RowKernels row_kernels;                 \
+  extern const NormKernels norm_kernels;               \
   }
-#define TG_TABLE(isa) {#isa, &isa::elementwise_kernels, &isa::gemm_kernels, &isa::row_kernels}
+#define TG_TABLE(isa) \
+  {#isa, &isa::elementwise_kernels, &isa::gemm_kernels, &isa::row_kernels, &isa::norm_kernels}
 
 namespace tg {
 
