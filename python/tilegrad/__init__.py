@@ -1,5 +1,8 @@
 """tilegrad: tensors, automatic differentiation, hand-written kernels. ``import tilegrad as tg``."""
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import autograd as autograd
 from . import errors as errors
 from .autograd import enable_grad as enable_grad
@@ -42,6 +45,17 @@ from .tensor import as_tensor as as_tensor
 from .tensor import from_numpy as from_numpy
 from .tensor import tensor as tensor
 
+if _TYPE_CHECKING:
+    from . import bench as bench
+    from . import cases as cases
+    from . import data as data
+    from . import demo as demo
+    from . import nn as nn
+    from . import optim as optim
+    from . import testing as testing
+    from . import train as train
+    from . import utils as utils
+
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
 __version__ = "0.1.0"
@@ -55,3 +69,13 @@ def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
     True
     """
     return isinstance(obj, Tensor)
+
+
+# Imported when first used: they cost more time than everything above.
+_LATER = frozenset("bench cases data demo nn optim testing train utils".split())
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

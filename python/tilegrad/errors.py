@@ -37,3 +37,19 @@ class MemoryError(TilegradError, builtins.MemoryError):
 
 class ZeroDivisionError(TilegradError, builtins.ZeroDivisionError):
     """An integer was divided by zero."""
+
+
+class StateError(TilegradError, builtins.RuntimeError):
+    """A saved state does not fit the object it is loaded into."""
+
+
+class DataError(TilegradError, builtins.ValueError):
+    """The content of a file is not what its format promises."""
+
+
+class FileNotFoundError(TilegradError, builtins.FileNotFoundError):
+    """A file that is needed is not there."""
+
+
+class PackageError(TilegradError, builtins.ImportError):
+    """An optional package is needed and not installed."""

@@ -1,0 +1,7 @@
+"""``python -m tilegrad``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,202 @@
+"""The kernel calls of a piece of code: recorded, run again, held against the NumPy reference."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import dtypes, kernels
+from ..kernels import contract
+from ..testing import tol
+from .timing import Timing, measure
+
+_IN_PLACE = {"binary_into": 3, "copy_into": 0, "put": 0, "sgd_step": 0, "adam_step": 0}
+_OP_TABLES = {
+    "unary": contract.UNARY, "unary_grad": contract.UNARY_GRAD, "binary": contract.BINARY,
+    "binary_into": contract.BINARY, "compare": contract.COMPARE, "reduce": contract.REDUCE,
+    "arg_reduce": contract.ARG_REDUCE, "cumulative": contract.CUMULATIVE,
+    "unary_bool": contract.UNARY_BOOL,
+}  # fmt: skip
+
+
+class Call(NamedTuple):
+    """One call of a kernel with copies of the arrays it was given."""
+
+    name: str
+    args: tuple[Any, ...]
+
+    def key(self) -> tuple:
+        """What makes two calls the same work."""
+        return (self.name, *(_describe(a) for a in self.args))
+
+    def label(self) -> str:
+        """``conv (64, 1, 28, 28) (6, 1, 5, 5)``; element-wise kernels by the name of their op."""
+        args, name = self.args, self.name
+        if name in _OP_TABLES:
+            name, args = _OP_TABLES[name][args[0]] + ("_grad" * (name == "unary_grad")), args[1:]
+        shapes = [str(a.shape) for a in args if isinstance(a, np.ndarray)]
+        return " ".join([name, *shapes])
+
+    def flops(self) -> float:
+        """Multiplications and additions of the products; 0 for kernels that move memory."""
+        a = self.args
+        if self.name == "linear":
+            return 2.0 * a[0].size * a[1].shape[0]
+        if self.name == "matmul":
+            batch = np.broadcast_shapes(a[0].shape[:-2], a[1].shape[:-2])
+            return 2.0 * math.prod(batch) * a[0].shape[-2] * a[0].shape[-1] * a[1].shape[-1]
+        if self.name == "conv":
+            weight, (stride, padding, dilation) = a[1], a[3:6]
+            plane = 1
+            for n, k, s, p, d in zip(
+                a[0].shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+            ):
+                plane *= (n + sum(p) - d * (k - 1) - 1) // s + 1
+            return 2.0 * a[0].shape[0] * plane * weight.size
+        if self.name == "conv_grad_input":
+            return 2.0 * a[0].shape[0] * math.prod(a[0].shape[2:]) * a[1].size
+        if self.name == "conv_grad_weight":
+            per_group = a[1].shape[1] // a[6]
+            return 2.0 * a[0].size * per_group * math.prod(a[2])
+        return 0.0
+
+    def terms(self, result: np.ndarray) -> int:
+        """How many rounded terms one element of the result adds up."""
+        size = max(result.size, 1)
+        if flops := self.flops():
+            return math.ceil(flops / 2.0 / size)
+        inputs = max((a.size for a in self.args if isinstance(a, np.ndarray)), default=1)
+        return max(64, inputs // size)
+
+
+def _describe(a: Any) -> Any:
+    if isinstance(a, np.ndarray):
+        return (a.shape, str(a.dtype), a.strides)
+    return (type(a).__name__, str(a))
+
+
+class _Recorder:
+    """Stands in for a kernel module and writes down every call of the contract."""
+
+    def __init__(self, module: Any, calls: list[Call]) -> None:
+        self._module, self._calls = module, calls
+
+    def __getattr__(self, name: str) -> Any:
+        target = getattr(self._module, name)
+        if name not in contract.NAMES:
+            return target
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            if kwargs:  # as the contract orders them; only defaults are ever left out
+                given = [p.split("=")[0].split(":")[0].strip() for p in _ARGS[name].split(",")]
+                args = (*args, *(kwargs[p] for p in given[len(args) :] if p in kwargs))
+            self._calls.append(Call(name, tuple(_private(a) for a in args)))
+            return target(*args)
+
+        return recorded
+
+
+_ARGS = {k.name: k.args for k in contract.KERNELS}
+
+
+def _private(a: Any) -> Any:
+    """A copy that keeps the strides, so that the same algorithm is chosen again."""
+    if not isinstance(a, np.ndarray):
+        return [_private(x) for x in a] if isinstance(a, list) else a
+    copy = np.empty_like(a)
+    copy[...] = a
+    return copy
+
+
+@contextmanager
+def recording() -> Iterator[list[Call]]:
+    """Collects the kernel calls made inside the with block."""
+    calls: list[Call] = []
+    before = kernels.host
+    kernels.host = _Recorder(before, calls)
+    try:
+        yield calls
+    finally:
+        kernels.host = before
+
+
+class Row(NamedTuple):
+    """One kernel call, measured. error is relative to the largest value of the reference."""
+
+    label: str
+    calls: int
+    time: Timing
+    reference: Timing
+    error: float
+    tolerance: float
+    flops: float
+    bytes: float
+
+    @property
+    def correct(self) -> bool:
+        """Whether the error is within the tolerance; no speed counts otherwise."""
+        return self.error <= self.tolerance
+
+    @property
+    def speed(self) -> str:
+        """GFLOP/s of a product, GB/s of anything else."""
+        if not self.correct:
+            return "WRONG"
+        if self.flops:
+            return f"{self.flops / self.time.median / 1e9:.1f} GFLOP/s"
+        return f"{self.bytes / self.time.median / 1e9:.1f} GB/s"
+
+
+def compare(calls: list[Call], *, budget: float = 0.1) -> list[Row]:
+    """Every different call in ``calls``, in order: its time and error against the reference."""
+    counts: dict[tuple, list[Call]] = {}
+    for call in calls:
+        counts.setdefault(call.key(), []).append(call)
+    reference = importlib.import_module("tilegrad.kernels.reference")
+    return [_row(same[0], len(same), reference, budget) for same in counts.values()]
+
+
+def _row(call: Call, count: int, reference: Any, budget: float) -> Row:
+    actual, moved = _results(kernels.host, call)
+    expected, _ = _results(reference, call)
+    error = max(map(difference, actual, expected), default=0.0)
+    dtype = next((a.dtype for a in expected if dtypes.is_floating(a.dtype)), np.dtype("i8"))
+    ours, theirs = measure([_runner(kernels.host, call), _runner(reference, call)], budget=budget)
+    limit = tol(dtype, max((call.terms(a) for a in expected), default=1))
+    return Row(call.label(), count, ours, theirs, error, limit, call.flops(), moved)
+
+
+def _runner(module: Any, call: Call) -> Callable[[], Any]:
+    kernel, args = getattr(module, call.name), [_private(a) for a in call.args]
+    return lambda: kernel(*args)
+
+
+def _results(module: Any, call: Call) -> tuple[list[np.ndarray], float]:
+    """The arrays that the call makes or changes, and the bytes it must read and write."""
+    args = [_private(a) for a in call.args]
+    out = getattr(module, call.name)(*args)
+    read = [a for a in args if isinstance(a, np.ndarray)]
+    if call.name in _IN_PLACE:
+        written = read if call.name.endswith("_step") else [args[_IN_PLACE[call.name]]]
+    else:
+        written = [a for a in (out if isinstance(out, tuple) else (out,)) if a is not None]
+    return written, float(sum(a.nbytes for a in read) + sum(a.nbytes for a in written))
+
+
+def difference(a: np.ndarray, b: np.ndarray, floor: float = 0.0) -> float:
+    """The largest difference, relative to the largest finite value of b, or to floor."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return math.inf
+    if not b.size:
+        return 0.0
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    scale = float(np.abs(y[np.isfinite(y)]).max(initial=floor)) or 1.0
+    with np.errstate(invalid="ignore"):
+        difference = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
+    worst = float(np.max(difference))
+    return math.inf if math.isnan(worst) else worst / scale

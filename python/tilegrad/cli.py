@@ -1,0 +1,173 @@
+"""The ``tilegrad`` command: info, demo, check, bench."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import kernels
+from .errors import TilegradError
+
+_OPTIONAL = ("rich", "matplotlib", "safetensors", "scikit-learn", "torch")
+
+
+def _positive(text: str) -> int:
+    n = int(text)
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {n}")
+    return n
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every command."""
+    from . import __version__
+
+    top = argparse.ArgumentParser(prog="tilegrad", description="Tensors, autodiff, own kernels.")
+    top.add_argument("--version", action="version", version=f"tilegrad {__version__}")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    p = commands.add_parser("info", help="what this installation is and uses")
+    p.set_defaults(run=_info)
+
+    p = commands.add_parser("demo", help="train LeNet-5 on handwritten digits")
+    p.add_argument("--data", metavar="DIR", help="folder with the four MNIST files (gz or not)")
+    p.add_argument("--epochs", type=_positive, help="5 for MNIST, 20 for the bundled digits")
+    p.add_argument("--save", metavar="DIR", default="demo_out", help="output folder (%(default)s)")
+    p.add_argument("--variant", choices=("modern", "1998"), default="modern")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--batch-size", type=_positive)
+    p.add_argument("--threads", type=_positive)
+    p.set_defaults(run=_demo)
+
+    p = commands.add_parser("check", help="run the case tables against the NumPy reference here")
+    p.add_argument("--threads", type=_positive)
+    p.set_defaults(run=_check)
+
+    p = commands.add_parser("bench", help="time the kernels, after checking their results")
+    p.add_argument("pattern", nargs="?", default="", help="part of family/op-case")
+    p.add_argument("--dtype", default="float32")
+    p.add_argument("--vs", action="append", default=[], choices=("torch",), help="a peer to time")
+    p.add_argument("--budget", type=float, default=0.3, help="seconds per candidate (%(default)s)")
+    p.add_argument(
+        "--json", metavar="FILE", help="write the report, schema in tilegrad.bench.report"
+    )
+    p.add_argument("--threads", type=_positive)
+    p.set_defaults(run=_bench)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, 1 for an error, 2 for wrong arguments, 130 when
+    interrupted."""
+    args = parser().parse_args(argv)
+    try:
+        threads = getattr(args, "threads", None)
+        if threads is not None and hasattr(kernels.host, "set_num_threads"):
+            kernels.host.set_num_threads(threads)
+        return args.run(args)
+    except TilegradError as e:
+        print(f"tilegrad {args.command}: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _info(args: argparse.Namespace) -> int:
+    from . import __version__
+    from .bench.report import machine
+
+    host, m = kernels.host, machine()
+    print(f"tilegrad       {__version__}")
+    print(f"python         {m['python']}, {m['system']}")
+    print(f"processor      {m['processor']}, {m['cores']} cores")
+    print(f"kernels        {host.__name__}")
+    if hasattr(host, "isa"):
+        stats = host.memory_stats()
+        print(f"instructions   {host.isa()} (of {', '.join(host.isas())})")
+        print(f"threads        {host.num_threads()}")
+        print(f"memory         {stats['memory_limit'] / 2**30:.1f} GiB usable")
+    for name in ("numpy", "ml_dtypes", *_OPTIONAL):
+        try:
+            print(f"{name:<14} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            print(f"{name:<14} not installed (optional)")
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo import demo
+
+    return demo(args.data, args.epochs, args.save, args.variant, args.seed, args.batch_size)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from .bench import check
+
+    failed = 0
+    print(f"{'family':<16} {'rows':>6}  {'largest error':>14}")
+    for family in check():
+        bad = len(family.failures)
+        state = "ok" if not bad else f"{bad} FAILED"
+        print(f"{family.family:<16} {family.rows:>6}  {family.worst:>6.2f} of tol.  {state}")
+        for line in family.failures:
+            print(f"    {line}")
+        failed += bad
+    return 1 if failed else 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from .bench import report, run_case, select, validate
+
+    rows: list[dict[str, Any]] = []
+    names = ("tilegrad", "reference", *args.vs)
+    m = report([])["machine"]
+    print(
+        f"{m['processor']}; {m['isa']}; {m['threads']} threads; {args.dtype}; medians [quartiles]"
+    )
+    for family, case in select(args.pattern):
+        row = run_case(family, case, dtype=args.dtype, peers=tuple(args.vs), budget=args.budget)
+        rows.append(row)
+        print(f"{family}/{case}  {_speeds(row, names)}", flush=True)
+    if not rows:
+        print(f"tilegrad bench: no row matches {args.pattern!r}", file=sys.stderr)
+        return 1
+    if args.json:
+        result = report(rows)
+        validate(result)
+        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+    return 0 if all(r["correct"] for r in rows) else 1
+
+
+def _speeds(row: dict[str, Any], names: Sequence[str]) -> str:
+    if not row["correct"]:
+        return f"WRONG: error {row['error']}, tolerance {row['tolerance']:.1e}; not timed"
+    ours = row["candidates"]["tilegrad"]
+    parts = []
+    for name in names:
+        c = row["candidates"].get(name)
+        if c is None or c["seconds"] is None:
+            parts.append(f"{name}: none")
+            continue
+        rate = (
+            f"{c['gflops']:.1f} GFLOP/s"
+            if row["flops"] > row["bytes"]
+            else f"{c['gbytes']:.1f} GB/s"
+        )
+        text = f"{name} {c['seconds'] * 1e6:.1f} us [{c['low'] * 1e6:.1f}, {c['high'] * 1e6:.1f}]"
+        if name == "tilegrad":
+            parts.append(f"{text} {rate}")
+        elif ours["high"] < c["low"] or ours["low"] > c["high"]:
+            parts.append(f"{text} ({c['seconds'] / ours['seconds']:.2f}x)")
+        else:
+            parts.append(f"{text} (undecided)")
+    return "  ".join(parts)

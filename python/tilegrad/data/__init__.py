@@ -1,0 +1,12 @@
+"""Data: datasets, batches, and the files they come from; also ``tilegrad.utils.data``."""
+
+from .dataset import Dataset as Dataset
+from .dataset import Subset as Subset
+from .dataset import TensorDataset as TensorDataset
+from .dataset import random_split as random_split
+from .digits import MNIST as MNIST
+from .digits import digits as digits
+from .idx import read_idx as read_idx
+from .idx import write_idx as write_idx
+from .loader import DataLoader as DataLoader
+from .loader import default_collate as default_collate

@@ -1,0 +1,100 @@
+"""Datasets: anything with a length and an index."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import kernels, ops
+from ..errors import ShapeError
+from ..errors import ValueError as TgValueError
+from ..tensor import Tensor
+
+
+class Dataset:
+    """Base of datasets; subclasses define ``__getitem__`` and ``__len__``."""
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define __getitem__()")
+
+    def take(self, index: np.ndarray) -> list[Tensor] | None:
+        """The samples at the positions index, stacked by field, if that needs no loop over samples;
+        None where the DataLoader has to collect and collate them."""
+        return None
+
+
+class TensorDataset(Dataset):
+    """Sample i is (t[i] for each tensor t); all have the same first length.
+
+    >>> import tilegrad as tg
+    >>> data = tg.data.TensorDataset(tg.zeros(5, 2), tg.arange(5))
+    >>> len(data), data[3][1]
+    (5, tensor(3))
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        if not tensors:
+            raise TgValueError("TensorDataset: expects at least one tensor")
+        for t in tensors:
+            if not isinstance(t, Tensor):
+                raise TypeError(f"TensorDataset: expects tensors, got {type(t).__name__}")
+            if t.ndim == 0 or t.shape[0] != tensors[0].shape[0]:
+                raise ShapeError(
+                    "TensorDataset: the tensors must have one first length, got shapes "
+                    f"{[t.shape for t in tensors]}"
+                )
+        self.tensors = tensors
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        return tuple(t[index] for t in self.tensors)
+
+    def __len__(self) -> int:
+        return self.tensors[0].shape[0]
+
+    def take(self, index: np.ndarray) -> list[Tensor] | None:
+        new = Tensor._new
+        return [new(kernels.of(t._array).take(t._array, index, 0)) for t in self.tensors]
+
+
+class Subset(Dataset):
+    """The samples of a dataset at the given positions."""
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+        self._at = np.asarray(indices, np.int64)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[int(self._at[index])]
+
+    def __len__(self) -> int:
+        return self._at.size
+
+    def take(self, index: np.ndarray) -> list[Tensor] | None:
+        whole = getattr(self.dataset, "take", None)
+        return None if whole is None else whole(self._at[index])
+
+
+def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) -> list[Subset]:
+    """Subsets of the given lengths (or fractions that add up to 1), drawn without repetition.
+
+    >>> import tilegrad as tg
+    >>> [len(s) for s in tg.data.random_split(range(10), [0.8, 0.2])]
+    [8, 2]
+    """
+    n = len(dataset)
+    if all(0.0 <= f <= 1.0 for f in lengths) and math.isclose(sum(lengths), 1.0):
+        counts = [math.floor(n * f) for f in lengths]
+        for i in range(n - sum(counts)):  # what rounding left over goes round in turn
+            counts[i % len(counts)] += 1
+    else:
+        counts = [int(c) for c in lengths]
+        if sum(counts) != n or min(counts, default=0) < 0:
+            raise TgValueError(f"random_split: lengths {list(lengths)} do not add up to {n}")
+    order = ops.randperm(n, generator=generator).numpy()
+    ends = list(itertools.accumulate(counts))
+    return [Subset(dataset, order[e - c : e].tolist()) for c, e in zip(counts, ends, strict=True)]

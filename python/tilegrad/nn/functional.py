@@ -1,0 +1,134 @@
+"""The functions behind the layers, with PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from .. import ops
+from ..errors import ValueError as TgValueError
+from ..ops import linear as linear
+from ..ops import sigmoid as sigmoid
+from ..ops import softplus as softplus
+from ..ops import tanh as tanh
+from ..ops.index import embedding as embedding
+from ..ops.index import one_hot as one_hot
+from ..ops.join import pad as pad
+from ..ops.random import dropout as dropout
+from ..ops.random import dropout1d as dropout1d
+from ..ops.random import dropout2d as dropout2d
+from ..ops.random import dropout3d as dropout3d
+from ..tensor import Tensor
+
+# The families that are still to come publish these; explicit imports replace this line then.
+_COMING = """
+adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d batch_norm conv1d
+conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d cross_entropy group_norm
+layer_norm log_softmax max_pool1d max_pool2d max_pool3d nll_loss softmax
+""".split()
+globals().update({name: ops.PUBLIC[name] for name in _COMING if name in ops.PUBLIC})
+
+
+def _into(input: Any, y: Tensor, inplace: bool) -> Tensor:
+    return input.copy_(y) if inplace else y
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0).
+
+    >>> import tilegrad as tg
+    >>> relu(tg.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return _into(input, ops.relu(input), inplace)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x).
+
+    >>> import tilegrad as tg
+    >>> silu(tg.tensor([0.0]))
+    tensor([0.])
+    """
+    return _into(input, ops.silu(input), inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where positive, else negative_slope * x.
+
+    >>> import tilegrad as tg
+    >>> leaky_relu(tg.tensor([-1.0, 2.0]), 0.5)
+    tensor([-0.5,  2. ])
+    """
+    return _into(input, ops.leaky_relu(input, negative_slope), inplace)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, else alpha * (e**x - 1).
+
+    >>> import tilegrad as tg
+    >>> elu(tg.tensor([0.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return _into(input, ops.elu(input, alpha), inplace)
+
+
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """x * Phi(x), Phi the normal distribution function; approximate "tanh" uses the formula of
+    Hendrycks and Gimpel, 2016, section 2.
+
+    >>> import tilegrad as tg
+    >>> gelu(tg.tensor([0.0]))
+    tensor([0.])
+    """
+    if approximate == "none":
+        return ops.gelu(input)
+    if approximate != "tanh":
+        raise TgValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    inner = (input + input * input * input * 0.044715) * math.sqrt(2.0 / math.pi)
+    return input * 0.5 * (ops.tanh(inner) + 1.0)
+
+
+# --- losses ---------------------------------------------------------------------------------------
+def _reduced(op: str, y: Any, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return y.mean()
+    if reduction == "sum":
+        return y.sum()
+    if reduction == "none":
+        return y
+    raise TgValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _difference(op: str, input: Tensor, target: Tensor) -> Tensor:
+    if input.shape != target.shape:
+        warnings.warn(
+            f"{op}: input has shape {input.shape}, target {target.shape}; they are broadcast, "
+            "which is rarely meant",
+            stacklevel=3,
+        )
+    return ops.sub(input, target)
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(input - target)**2, averaged, summed or (reduction "none") as it is. Warns where the shapes
+    differ.
+
+    >>> import tilegrad as tg
+    >>> mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
+    return _reduced("mse_loss", ops.square(_difference("mse_loss", input, target)), reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """|input - target|, averaged, summed or (reduction "none") as it is. Warns where the shapes
+    differ.
+
+    >>> import tilegrad as tg
+    >>> l1_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
+    tensor(1.)
+    """
+    return _reduced("l1_loss", ops.abs(_difference("l1_loss", input, target)), reduction)

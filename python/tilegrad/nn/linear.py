@@ -1,0 +1,116 @@
+"""Layers that are one matrix: Linear and Embedding."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import ops
+from ..errors import ValueError as TgValueError
+from ..tape import no_grad
+from ..tensor import Tensor
+from . import functional as F
+from . import init
+from .module import Module
+from .parameter import Parameter
+
+
+def empty_parameter(*shape: int, device: Any, dtype: Any) -> Parameter:
+    """A parameter whose values are still to be drawn."""
+    return Parameter(ops.empty(*shape, device=device, dtype=dtype))
+
+
+class Linear(Module):
+    """x @ weight.T + bias over the last axis.
+
+    weight: (out_features, in_features), uniform in +-1/sqrt(in_features), as bias: (out_features,).
+
+    >>> import tilegrad as tg
+    >>> tg.nn.Linear(3, 2)(tg.zeros(5, 3)).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = empty_parameter(out_features, in_features, device=device, dtype=dtype)
+        vector = empty_parameter(out_features, device=device, dtype=dtype) if bias else None
+        self.register_parameter("bias", vector)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new values."""
+        init.kaiming_uniform_(self.weight, math.sqrt(5.0))
+        draw_bias(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+def draw_bias(layer: Any) -> None:
+    """Uniform in +-1/sqrt(fan_in) of the layer's weight."""
+    if layer.bias is not None:
+        fan_in, _ = init.fans(layer.weight)
+        bound = 1.0 / math.sqrt(fan_in) if fan_in else 0.0
+        init.uniform_(layer.bias, -bound, bound)
+
+
+class Embedding(Module):
+    """Row i of weight (num_embeddings, embedding_dim) for every index i; rows begin normal.
+
+    padding_idx: a row that begins as zeros and gets no gradient.
+
+    >>> import tilegrad as tg
+    >>> tg.nn.Embedding(10, 3)(tg.tensor([[1, 2], [4, 9]])).shape
+    (2, 2, 3)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise TgValueError(
+                    f"Embedding: padding_idx {padding_idx} is outside of {num_embeddings} rows"
+                )
+            padding_idx %= num_embeddings
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
+        self.weight = empty_parameter(num_embeddings, embedding_dim, device=device, dtype=dtype)
+        self.reset_parameters()
+
+    @no_grad()
+    def reset_parameters(self) -> None:
+        """Draws new values."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            self.weight[self.padding_idx] = 0.0
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.embedding(input, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        pad = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{pad}"

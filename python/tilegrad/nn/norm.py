@@ -1,0 +1,198 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops
+from ..errors import ShapeError
+from ..errors import ValueError as TgValueError
+from ..tape import no_grad
+from ..tensor import Tensor
+from . import functional as F
+from . import init
+from .linear import empty_parameter
+from .module import Module
+
+
+class _Affine(Module):
+    """A scale that begins as ones and a shift that begins as zeros, where they are wanted."""
+
+    def _affine(self, shape: tuple, scale: bool, shift: bool, device: Any, dtype: Any) -> None:
+        for name, wanted in (("weight", scale), ("bias", shift)):
+            p = empty_parameter(*shape, device=device, dtype=dtype) if wanted else None
+            self.register_parameter(name, p)
+
+    def reset_parameters(self) -> None:
+        """Back to scale one, shift zero."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class _BatchNorm(_Affine):
+    ranks: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        self._affine((num_features,), affine, affine, device, dtype)
+        track = track_running_stats
+        options = {"device": device, "dtype": dtype}
+        zeros, ones = ops.zeros, ops.ones
+        self.register_buffer("running_mean", zeros(num_features, **options) if track else None)
+        self.register_buffer("running_var", ones(num_features, **options) if track else None)
+        self.register_buffer("num_batches_tracked", zeros((), dtype="int64") if track else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Running estimates back to mean 0, variance 1."""
+        if self.track_running_stats:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+            self.num_batches_tracked.fill_(0)
+
+    def reset_parameters(self) -> None:
+        """Back to scale one, shift zero, and fresh running estimates."""
+        super().reset_parameters()
+        self.reset_running_stats()
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in self.ranks:
+            raise ShapeError(
+                f"batch_norm: {type(self).__name__} expects input of rank "
+                f"{' or '.join(map(str, self.ranks))}, got shape {input.shape}"
+            )
+        momentum = 0.0 if self.momentum is None else self.momentum
+        tracks = self.running_mean is not None
+        if self.training and tracks:
+            with no_grad():
+                self.num_batches_tracked += 1
+            if self.momentum is None:  # cumulative average
+                momentum = 1.0 / self.num_batches_tracked.item()
+        batch_statistics = self.training or not tracks
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, batch_statistics,
+            momentum, self.eps,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of (N, C) or (N, C, L)."""
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of (N, C, H, W).
+
+    In training the statistics are the batch's, and the running estimates follow them by momentum
+    (None: their cumulative average); in evaluation they are the running estimates, if these are
+    tracked. Source: Ioffe and Szegedy, 2015.
+
+    >>> import tilegrad as tg
+    >>> tg.nn.BatchNorm2d(6)(tg.ones(2, 6, 3, 3)).shape
+    (2, 6, 3, 3)
+    """
+
+    ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of (N, C, D, H, W)."""
+
+    ranks = (5,)
+
+
+class LayerNorm(_Affine):
+    """Normalises over the last axes, whose shape is normalized_shape (Ba et al., 2016).
+
+    >>> import tilegrad as tg
+    >>> tg.nn.LayerNorm(4)(tg.ones(2, 3, 4)).shape
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(normalized_shape, int):
+            normalized_shape = (normalized_shape,)
+        self.normalized_shape = tuple(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        shift = elementwise_affine and bias
+        self._affine(self.normalized_shape, elementwise_affine, shift, device, dtype)
+        self.reset_parameters()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
+
+
+class GroupNorm(_Affine):
+    """Normalises over groups of channels of (N, C, ...) (Wu and He, 2018).
+
+    >>> import tilegrad as tg
+    >>> tg.nn.GroupNorm(2, 6)(tg.ones(1, 6, 4, 4)).shape
+    (1, 6, 4, 4)
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if num_groups < 1 or num_channels % num_groups:
+            raise TgValueError(
+                f"GroupNorm: num_channels {num_channels} must be divisible by num_groups "
+                f"{num_groups}"
+            )
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self._affine((num_channels,), affine, affine, device, dtype)
+        self.reset_parameters()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"

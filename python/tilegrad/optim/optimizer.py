@@ -1,0 +1,180 @@
+"""Optimizer: the base of SGD, Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..errors import StateError
+from ..errors import ValueError as TgValueError
+from ..nn.module import zero_grads
+from ..tape import enable_grad, no_grad
+from ..tensor import Tensor, as_tensor
+
+
+class Optimizer:
+    """Holds parameters in groups of equal settings and the state of each parameter.
+
+    params: tensors, or dicts ``{"params": tensors, setting: value, ...}`` that override defaults.
+    """
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}: params must be an iterable of tensors or dicts, got a "
+                "single Tensor"
+            )
+        self.defaults = defaults
+        self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise TgValueError(f"{type(self).__name__}: got an empty list of parameters")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds parameters with settings of their own, ``{"params": tensors, setting: value}``."""
+        op = type(self).__name__
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f"{op}: a parameter group is a dict with the key 'params'")
+        group = {**self.defaults, **param_group}
+        params = group["params"]
+        group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        if not group["params"]:
+            raise TgValueError(f"{op}: got an empty list of parameters")
+        held = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in group["params"]:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{op}: expects tensors, got {type(p).__name__}")
+            if not p.is_leaf:
+                raise TgValueError(
+                    f"{op}: a computed tensor of shape {p.shape} cannot be optimized"
+                )
+            if id(p) in held:
+                raise TgValueError(f"{op}: a parameter of shape {p.shape} appears twice")
+            held.add(id(p))
+        self._check(group)
+        self.param_groups.append(group)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Raises ValueError for settings outside their range."""
+
+    def _at_least_zero(self, group: dict[str, Any], *names: str) -> None:
+        for name in names:
+            if not group[name] >= 0.0:
+                raise TgValueError(
+                    f"{type(self).__name__}: {name} must not be negative, got {group[name]}"
+                )
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients, or fills them with zeros."""
+        zero_grads((p for g in self.param_groups for p in g["params"]), set_to_none)
+
+    @no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Changes every parameter that has a gradient; closure recomputes and returns the loss."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p._grad is not None:
+                    self._step(p, group, self.state[p])
+        return loss
+
+    def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    # --- state ------------------------------------------------------------------------------------
+    def state_dict(self) -> dict[str, Any]:
+        """The state by the number of the parameter, and the groups with numbers for tensors."""
+        numbers: dict[Tensor, int] = {}
+        groups = []
+        for g in self.param_groups:
+            ids = [numbers.setdefault(p, len(numbers)) for p in g["params"]]
+            groups.append({**{k: v for k, v in g.items() if k != "params"}, "params": ids})
+        state = {numbers[p]: dict(s) for p, s in self.state.items() if p in numbers}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes over a state; all of it or, on an error, nothing.
+
+        Raises StateError when groups, numbers of parameters or shapes differ.
+        """
+        op = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
+            raise StateError(f"{op}: expects a dict with the keys 'state' and 'param_groups'")
+        groups, saved = self.param_groups, state_dict["param_groups"]
+        have, want = [len(g["params"]) for g in groups], [len(g["params"]) for g in saved]
+        if have != want:
+            raise StateError(
+                f"{op}: the optimizer has groups of {have} parameters, the state of {want}"
+            )
+        by_number = {
+            n: p
+            for g, s in zip(groups, saved, strict=True)
+            for n, p in zip(s["params"], g["params"], strict=True)
+        }
+        state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for n, entries in state_dict["state"].items():
+            if n not in by_number:
+                raise StateError(f"{op}: the state names parameter {n!r}, which no group holds")
+            state[by_number[n]] = {k: _own(op, n, k, v, by_number[n]) for k, v in entries.items()}
+        loaded = [
+            {**g, **deepcopy({k: v for k, v in s.items() if k != "params"})}
+            for g, s in zip(groups, saved, strict=True)
+        ]
+        for group in loaded:
+            self._check(group)
+        self.state = state
+        for group, new in zip(groups, loaded, strict=True):
+            group.update(new)
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, g in enumerate(self.param_groups):
+            lines.append(f"  Parameter Group {i}")
+            lines += [f"    {k}: {v}" for k, v in sorted(g.items()) if k != "params"]
+        return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
+
+
+def _own(op: str, number: Any, name: str, value: Any, p: Tensor) -> Any:
+    """A private copy of one entry of a loaded state, in the dtype of its parameter."""
+    if not isinstance(value, (Tensor, np.ndarray)):
+        return deepcopy(value)
+    t: Any = as_tensor(value)
+    if t.shape != p.shape:
+        raise StateError(
+            f"{op}: {name} of parameter {number} has shape {t.shape}, the parameter {p.shape}"
+        )
+    return t.detach().to(p.dtype).clone(memory_format="contiguous")
+
+
+def row_major(array: Any) -> Any:
+    """The array itself where it is row-major, else a copy that is."""
+    return array if array.flags.c_contiguous else kernels.of(array).copy(array, "C")
+
+
+def zeros_for(p: Tensor) -> Tensor:
+    """Row-major zeros of a parameter's shape and dtype."""
+    return Tensor._new(kernels.of(p._array).full(p.shape, p.dtype, np.zeros((), p.dtype)))
+
+
+def update(p: Tensor, kernel: str, *args: Any) -> None:
+    """Runs an in-place optimizer kernel on the parameter and its gradient."""
+    array = p._array
+    module = kernels.of(array)
+    p._writable("optimizer step", ())
+    dense = row_major(array)
+    getattr(module, kernel)(dense, row_major(p._grad._array), *args)
+    if dense is not array:
+        module.copy_into(array, dense)
