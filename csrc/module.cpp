@@ -11,6 +11,7 @@ namespace py = pybind11;
 
 namespace tg {
 void bind_copy(py::module_&);
+void bind_elementwise(py::module_&);
 void bind_index(py::module_&);
 void bind_matmul(py::module_&);
 void bind_norm(py::module_&);
@@ -42,6 +43,7 @@ PYBIND11_MODULE(_cpu, m) {
   py::register_exception_translator(translate);
 
   tg::bind_copy(m);
+  tg::bind_elementwise(m);
   tg::bind_index(m);
   tg::bind_matmul(m);
   tg::bind_norm(m);

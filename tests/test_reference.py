@@ -134,7 +134,9 @@ def test_division_follows_python():
 def test_binary_by_hand():
     assert binary("add", np.int8([127]), np.int8([1])).tolist() == [-128]
     assert binary("add", [True, True], [True, False]).tolist() == [True, True]
-    assert binary("pow", [2, -1, 3, 1, 0], [10, -3, -1, -2, 0]).tolist() == [1024, -1, 0, 1, 1]
+    assert binary("pow", [2, -1, 3, 1, 0], [10, 3, 1, 2, 0]).tolist() == [1024, -1, 3, 1, 1]
+    with pytest.raises(ValueError, match="negative power"):
+        binary("pow", [2], [-1])
     assert binary("left_shift", np.int32([1, 1]), np.int32([4, 40])).tolist() == [16, 0]
     assert binary("right_shift", np.int32([-8, -8]), np.int32([1, 40])).tolist() == [-4, -1]
     np.testing.assert_array_equal(binary("maximum", [1.0, np.nan], [2.0, 0.0]), [2, np.nan])

@@ -172,14 +172,9 @@ def _integer_quotient(function, name):
 
 
 def _pow(a, b):
-    """a ** b; integers wrap, and to a negative power give the truncated quotient 1 / a**-b."""
-    if is_float(a.dtype):
-        return np.power(a, b)
-    wrapped = np.power(a, np.maximum(b, 0))
-    if a.dtype.kind == "u":
-        return wrapped
-    sign = np.where(b & 1, a, 1)
-    return np.where(b >= 0, wrapped, np.where(np.abs(a) == 1, sign, 0))
+    if not is_float(a.dtype) and (b < 0).any():
+        raise ValueError(f"pow: negative power of {a.dtype}")
+    return np.power(a, b)
 
 
 _BINARY = {

@@ -1,0 +1,72 @@
+// Blocks of float16 and bfloat16 to float and back, rounding to nearest even.
+//
+// The conversions written in integers do not depend on the floating-point mode; neither do those of
+// F16C, which ignore it for the half operand.
+#pragma once
+#include "core/view.h"
+#include "cpu/isa/vec.h"
+
+namespace tg {
+namespace TG_ISA {
+
+TG_INLINE float float_of_bits(uint32_t u) {
+  float f;
+  __builtin_memcpy(&f, &u, 4);
+  return f;
+}
+TG_INLINE uint32_t bits_of_float(float f) {
+  uint32_t u;
+  __builtin_memcpy(&u, &f, 4);
+  return u;
+}
+
+TG_INLINE float widen(bfloat16 h) { return float_of_bits(uint32_t(h.bits) << 16); }
+TG_INLINE float widen(half h) {
+  const uint32_t sign = uint32_t(h.bits & 0x8000) << 16, a = h.bits & 0x7fff;
+  // Subnormal: units of 2^-24, counted exactly in float.
+  const float small = (float_of_bits(a | 0x4b000000) - 8388608.0f) * 0x1p-24f;
+  const uint32_t large = (a << 13) + (a >= 0x7c00 ? 0x70000000 : 0x38000000) +
+                         (a > 0x7c00 ? ~a << 13 & 0x400000 : 0);  // NaN becomes quiet
+  return float_of_bits(sign | (a < 0x400 ? bits_of_float(small) : large));
+}
+
+TG_INLINE bfloat16 narrow_to(float f, bfloat16*) {
+  const uint32_t u = bits_of_float(f), nan = u >> 16 | 0x40;
+  return {uint16_t((u & 0x7fffffff) > 0x7f800000 ? nan : (u + 0x7fff + (u >> 16 & 1)) >> 16)};
+}
+TG_INLINE half narrow_to(float f, half*) {
+  const uint32_t u = bits_of_float(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
+  const uint32_t normal = (a + 0xfff + (a >> 13 & 1) - 0x38000000) >> 13;
+  // Adding 1/2 rounds to units of 2^-24.
+  const uint32_t small = bits_of_float(float_of_bits(a) + 0.5f) - 0x3f000000;
+  const uint32_t finite = a < 0x38800000 ? small : normal;
+  const uint32_t large = a > 0x7f800000 ? 0x7e00 | (a >> 13 & 0x3ff) : 0x7c00;
+  return {uint16_t(sign | (a >= 0x477ff000 ? large : finite))};
+}
+
+inline void widen_block(float* out, const bfloat16* in, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = widen(in[i]);
+}
+inline void narrow_block(bfloat16* out, const float* in, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = narrow_to(in[i], out);
+}
+
+inline void widen_block(float* out, const half* in, int64_t n) {
+  int64_t i = 0;
+#if defined(__F16C__)
+  for (; i + 8 <= n; i += 8)
+    _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(in + i))));
+#endif
+  for (; i < n; ++i) out[i] = widen(in[i]);
+}
+inline void narrow_block(half* out, const float* in, int64_t n) {
+  int64_t i = 0;
+#if defined(__F16C__)
+  for (; i + 8 <= n; i += 8)
+    _mm_storeu_si128((__m128i*)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(in + i), 0));
+#endif
+  for (; i < n; ++i) out[i] = narrow_to(in[i], out);
+}
+
+}  // namespace TG_ISA
+}  // namespace tg
