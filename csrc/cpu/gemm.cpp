@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "core/parallel.h"
+#include "cpu/gemm_parts.h"
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
 
@@ -19,18 +20,10 @@ constexpr int64_t kDotTerms = 4096;       // terms of one chain of dot products
 constexpr int64_t kSmallRows = 4;         // so few rows are dot products where k is contiguous
 constexpr int64_t kPerThread = int64_t(1) << 19;  // multiply-adds worth waking a thread for
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 struct Range {
   int64_t begin, end;
   int64_t size() const { return end - begin; }
 };
-
-// Part i of [0, n) cut into parts of nearly equal length.
-Range part_of(int64_t n, int64_t parts, int64_t i) {
-  const int64_t base = n / parts, longer = n % parts, begin = i * base + std::min(i, longer);
-  return {begin, begin + base + (i < longer)};
-}
 
 template <class T>
 class Block {
@@ -48,9 +41,9 @@ class Block {
 
   bool run() {
     const int64_t b_cols = direct_b_ ? t_.full : nc_;
-    const int64_t a_bytes = round_up(mc_ * kc_ * int64_t(sizeof(T)));
-    const int64_t b_bytes = round_up(b_cols * kc_ * int64_t(sizeof(T)));
-    const int64_t c_bytes = direct_c_ ? 0 : round_up(mc_ * nc_ * int64_t(sizeof(T)));
+    const int64_t a_bytes = bytes_of<T>(mc_ * kc_);
+    const int64_t b_bytes = bytes_of<T>(b_cols * kc_);
+    const int64_t c_bytes = direct_c_ ? 0 : bytes_of<T>(mc_ * nc_);
     const Scratch scratch(a_bytes + b_bytes + c_bytes + 2 * kc_ * int64_t(sizeof(int64_t)));
     if (!scratch) return false;
     packed_a_ = scratch.template at<T>(0);
@@ -82,8 +75,6 @@ class Block {
   }
 
  private:
-  static int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
   // All terms of C[rows, cols]; element (i, j) lies at c[(i - row0) * ldc + j - col0].
   void sum(Range rows, Range cols, T* c, int64_t ldc, int64_t row0, int64_t col0) {
     for (int64_t p = 0; p < g_.k; p += t_.kc) {
@@ -96,8 +87,8 @@ class Block {
         const Range block{i, std::min(rows.end, i + mc_)};
         const int64_t tiles = ceil_div(block.size(), t_.rows);
         for (int64_t q = 0; q < tiles; ++q) {
-          const Range tile = part_of(block.size(), tiles, q);
-          pack(g_.a, packed_a_ + tile.begin * terms, tile.size(), i + tile.begin, tile.size(), p,
+          const Part tile = part_of(block.size(), tiles, q);
+          pack(g_.a, packed_a_ + tile.begin * terms, tile.count, i + tile.begin, tile.count, p,
                terms);
         }
         tiles_of(block, cols, p, terms, c + (i - row0) * ldc - col0, ldc);
@@ -131,11 +122,11 @@ class Block {
                                                : t_.tile_narrow;
       args.n = n;
       for (int64_t q = 0; q < tiles; ++q) {
-        const Range tile = part_of(rows.size(), tiles, q);
+        const Part tile = part_of(rows.size(), tiles, q);
         args.a = packed_a_ + tile.begin * terms;
         args.c = c + tile.begin * ldc + j;
         addend(&args, p, rows.begin + tile.begin, j);
-        kernels[tile.size() - 1](args);
+        kernels[tile.count - 1](args);
       }
     }
   }
@@ -159,9 +150,13 @@ class Block {
 
   void pack(const GemmSource<T>& s, T* dst, int64_t ld, int64_t lane, int64_t count, int64_t term,
             int64_t k) const {
-    if (s.pack != nullptr) return s.pack(s.context, dst, ld, lane, count, term, k);
-    t_.pack(dst, ld, s.data + lane * s.lane_stride + term * s.k_stride, s.lane_stride, s.k_stride,
-            count, k);
+    if (s.pack != nullptr)
+      s.pack(s.context, dst, ld, lane, count, term, k);
+    else
+      t_.pack(dst, ld, s.data + lane * s.lane_stride + term * s.k_stride, s.lane_stride, s.k_stride,
+              count, k);
+    for (int64_t p = 0; p < k && count < ld; ++p)  // tiles read whole vectors
+      std::fill(dst + p * ld + count, dst + (p + 1) * ld, T(0));
   }
 
   void copy_in(T* c, Range rows, Range cols) const {
@@ -297,10 +292,10 @@ bool gemm(const Gemm<T>& problem) {
   std::atomic<bool> ok{true};
   parallel_for(down * across, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const Range rows = part_of(row_tiles, down, i / across);
-      const Range cols = part_of(col_tiles, across, i % across);
-      Block<T> block(g, t, {rows.begin * t.rows, std::min(g.m, rows.end * t.rows)},
-                     {cols.begin * t.full, std::min(g.n, cols.end * t.full)});
+      const Part rows = part_of(row_tiles, down, i / across);
+      const Part cols = part_of(col_tiles, across, i % across);
+      Block<T> block(g, t, {rows.begin * t.rows, std::min(g.m, rows.end() * t.rows)},
+                     {cols.begin * t.full, std::min(g.n, cols.end() * t.full)});
       if (!block.run()) ok.store(false, std::memory_order_relaxed);
     }
   });

@@ -8,7 +8,7 @@ namespace tg {
 
 // An operand. Its lanes are the rows of A or the columns of B; strides are in elements.
 // With pack, elements come from a callback instead, which must not throw:
-// dst[p * ld + l] = element (lane + l, term + p) for l < count, p < k, and 0 for count <= l < ld.
+// dst[p * ld + l] = element (lane + l, term + p) for l < count, p < k.
 template <class T>
 struct GemmSource {
   const T* data = nullptr;

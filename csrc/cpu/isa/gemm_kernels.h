@@ -41,6 +41,17 @@ struct DotArgs {
   bool accumulate;
 };
 
+// Rows of a padded image: row r of dst is `before` zeros, count elements src[r * src_pitch + i *
+// src_step], and `after` zeros.
+template <class T>
+struct CopyRows {
+  T* dst;
+  int64_t dst_pitch;
+  const T* src;
+  int64_t src_pitch, src_step;
+  int64_t rows, before, count, after;
+};
+
 template <class T>
 struct GemmTable {
   int lanes;
@@ -53,9 +64,10 @@ struct GemmTable {
   void (*tile_full[kMaxTileRows])(const TileArgs<T>&);
   void (*tile_wide[kMaxWideRows])(const TileArgs<T>&);
   void (*dot[kMaxDotRows][kMaxDotCols])(const DotArgs<T>&);
-  // dst[p * ld + l] = src[l * lane_stride + p * k_stride] for l < count, 0 for count <= l < ld.
+  // dst[p * ld + l] = src[l * lane_stride + p * k_stride] for l < count, p < k.
   void (*pack)(T* dst, int64_t ld, const T* src, int64_t lane_stride, int64_t k_stride,
                int64_t count, int64_t k);
+  void (*copy_rows)(const CopyRows<T>&);
 };
 
 struct GemmKernels {

@@ -1,5 +1,6 @@
 // Packing of a strided matrix into panels, per instruction set.
 #pragma once
+#include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/vec.h"
 
 namespace tg {
@@ -152,9 +153,34 @@ void pack(T* dst, int64_t ld, const T* src, int64_t lane_stride, int64_t k_strid
     for (int64_t p = 0; p < k; ++p)
       for (int64_t l = 0; l < count; ++l) dst[p * ld + l] = src[l * lane_stride + p * k_stride];
   }
-  if (count < ld)
-    for (int64_t p = 0; p < k; ++p)
-      for (int64_t l = count; l < ld; ++l) dst[p * ld + l] = T(0);
+}
+
+template <class T>
+TG_INLINE void zeros(T* dst, int64_t n) {
+  using V = Vec<T>;
+  int64_t i = 0;
+  for (; i + V::N <= n; i += V::N) V::set1(T(0)).store(dst + i);
+  if (i < n) V::set1(T(0)).store_n(dst + i, int(n - i));
+}
+
+// See CopyRows.
+template <class T>
+void copy_rows(const CopyRows<T>& c) {
+  using V = Vec<T>;
+  for (int64_t r = 0; r < c.rows; ++r) {
+    T* dst = c.dst + r * c.dst_pitch;
+    const T* src = c.src + r * c.src_pitch;
+    if (c.before > 0) zeros(dst, c.before);
+    dst += c.before;
+    if (c.src_step == 1) {
+      int64_t i = 0;
+      for (; i + V::N <= c.count; i += V::N) V::load(src + i).store(dst + i);
+      if (i < c.count) V::load_n(src + i, int(c.count - i)).store_n(dst + i, int(c.count - i));
+    } else {
+      for (int64_t i = 0; i < c.count; ++i) dst[i] = src[i * c.src_step];
+    }
+    if (c.after > 0) zeros(dst + c.count, c.after);
+  }
 }
 
 }  // namespace TG_ISA

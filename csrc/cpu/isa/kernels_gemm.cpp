@@ -150,7 +150,8 @@ constexpr GemmTable<T> table(int kc) {
           TG_TILES(full_at),
           {tile<T, 1, 4>, tile<T, 2, 4>, tile<T, 3, 4>},
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
-          pack<T>};
+          pack<T>,
+          copy_rows<T>};
 }
 
 }  // namespace

@@ -35,7 +35,6 @@ void pack_half(const void* context, float* dst, int64_t ld, int64_t lane, int64_
   for (int64_t p = 0; p < k; ++p) {
     float* to = dst + p * ld;
     for (int64_t l = 0; l < count; ++l) to[l] = to_float(src[l * s.lane_stride + p * s.k_stride]);
-    for (int64_t l = count; l < ld; ++l) to[l] = 0;
   }
 }
 template <class S>

@@ -1,0 +1,55 @@
+// Convolution (cross-correlation) on the CPU: parameters, geometry and the algorithms.
+//
+// Everything below sees five axes: (n, c, z, y, x) and (o, c / groups, kz, ky, kx). A 2-d image has
+// z = 1; a 1-d signal lies along y, so that its rows are one element long and follow each other.
+#pragma once
+#include <cstdint>
+
+#include "core/array.h"
+#include "core/view.h"
+
+namespace tg {
+
+enum class ConvOp { forward, grad_input, grad_weight };
+
+struct ConvParams {
+  ConvOp op;
+  int rank;
+  int algorithm;
+  int64_t n, groups;
+  int64_t c, o;  // per group
+  int64_t in[3], out[3], kernel[3], stride[3], before[3], dilation[3];
+
+  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
+  int64_t pixels() const { return out[0] * out[1] * out[2]; }
+  double flops() const {
+    return 2.0 * double(n) * double(groups) * double(o) * double(c) * double(taps()) *
+           double(pixels());
+  }
+};
+
+// Views of one call: the result first, then as the entry lists them. bias.data is nullptr where
+// there is none; it belongs to forward only.
+//   forward: y, x, w, bias     grad_input: gx, g, w     grad_weight: gw, g, x
+using ConvViews = View[4];
+
+// The algorithms. Each returns false when there is no memory for its working space.
+bool is_pointwise(const ConvParams& p, const View* views);
+bool conv_pointwise(const ConvParams& p, const View* views);
+bool conv_direct(const ConvParams& p, const View* views);
+
+bool conv_plain(const ConvParams& p, const View* views);
+
+// The first algorithm of the list of p.op that applies; prints it under TILEGRAD_VERBOSE=1.
+int choose_conv(const ConvParams& p, const View* views);
+bool run_conv(const ConvParams& p, const View* views);
+// For tests: only this algorithm is considered, as far as it applies. Empty: all of them. False
+// when there is no such name.
+bool force_conv(const char* name);
+
+// Reads source coordinate at[i] + position * step for tap i; used by all algorithms but the plain.
+inline int64_t tap_at(const ConvParams& p, int axis, int64_t tap) {
+  return tap * p.dilation[axis] - p.before[axis];
+}
+
+}  // namespace tg

@@ -1,0 +1,135 @@
+// Convolution without a column matrix: the source is lowered along one axis and correlated in
+// place.
+#include <algorithm>
+
+#include "core/dispatch.h"
+#include "cpu/isa/kernels.h"
+#include "ops/conv/conv.h"
+#include "ops/conv/correlate.h"
+#include "ops/conv/weight_grad.h"
+
+namespace tg {
+namespace {
+
+template <class T>
+bool forward(const ConvParams& p, const View* v) {
+  const View &y = v[0], &x = v[1], &w = v[2], &bias = v[3];
+  const bool has_bias = bias.data != nullptr;
+  const int64_t weights = is_row_major<T>(w) ? 0 : w.size();
+  const Scratch scratch((weights + (has_bias ? bias.size() : 0)) * int64_t(sizeof(T)));
+  if (!scratch) return false;
+  Correlation<T> c;
+  c.n = p.n;
+  c.groups = p.groups;
+  c.src_channels = p.c;
+  c.dst_channels = p.o;
+  for (int i = 0; i < 3; ++i) {
+    std::vector<int64_t> tap, at;
+    for (int64_t t = 0; t < p.kernel[i]; ++t) {
+      tap.push_back(t);
+      at.push_back(tap_at(p, i, t));
+    }
+    c.axes[i] = plan_axis(p.out[i], p.stride[i], p.in[i], tap, at, i == 2);
+  }
+  c.src = x;
+  c.dst = y;
+  c.w = row_major_values(w, scratch.at<T>(0));
+  c.w_src = p.taps();
+  c.w_dst = p.c * p.taps();
+  c.w_group = p.o * c.w_dst;
+  for (int64_t t = 0; t < p.taps(); ++t) c.w_tap.push_back(t);
+  if (has_bias) c.bias = row_major_values(bias, scratch.at<T>(weights * int64_t(sizeof(T))));
+  return correlate(c);
+}
+
+// Input coordinates i with (i + before) mod stride = residue read the taps with
+// (tap * dilation) mod stride = residue, at output (i + before - tap * dilation) / stride: one
+// correlation with stride 1 per residue, and every input is written once.
+struct Residue {
+  int64_t first, count;  // input coordinates first + p * stride
+  std::vector<int64_t> tap, at;
+};
+std::vector<Residue> residues_of(const ConvParams& p, int axis) {
+  const int64_t stride = p.stride[axis], before = p.before[axis], in = p.in[axis];
+  std::vector<Residue> all;
+  for (int64_t r = 0; r < std::min(stride, in); ++r) {
+    Residue c;
+    c.first = r;
+    c.count = (in - r - 1) / stride + 1;
+    for (int64_t t = 0; t < p.kernel[axis]; ++t) {
+      const int64_t numerator = r + before - t * p.dilation[axis];
+      if (numerator % stride != 0) continue;
+      c.tap.push_back(t);
+      c.at.push_back(numerator / stride);
+    }
+    all.push_back(c);
+  }
+  return all;
+}
+
+template <class T>
+void fill_zero(const View& v) {
+  dispatch_float("conv", v.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    const S zero = compute<S>::store(compute_t<S>(0));
+    for (int64_t i = 0; i < v.size(); ++i) v.ptr<S>()[i] = zero;  // fresh, so without gaps
+  });
+}
+
+template <class T>
+bool grad_input(const ConvParams& p, const View* v) {
+  const View &gx = v[0], &g = v[1], &w = v[2];
+  const Scratch scratch(is_row_major<T>(w) ? 0 : w.size() * int64_t(sizeof(T)));
+  if (!scratch) return false;
+  Correlation<T> c;
+  c.n = p.n;
+  c.groups = p.groups;
+  c.src_channels = p.o;
+  c.dst_channels = p.c;
+  c.src = g;
+  c.w = row_major_values(w, scratch.at<T>(0));
+  c.w_dst = p.taps();
+  c.w_src = p.c * p.taps();
+  c.w_group = p.o * c.w_src;
+  const std::vector<Residue> all[3] = {residues_of(p, 0), residues_of(p, 1), residues_of(p, 2)};
+  bool gaps = false;  // inputs that no tap reads
+  for (const auto& axis : all)
+    for (const Residue& r : axis) gaps = gaps || r.tap.empty();
+  if (gaps) fill_zero<T>(gx);
+  for (const Residue& z : all[0])
+    for (const Residue& y : all[1])
+      for (const Residue& x : all[2]) {
+        if (z.tap.empty() || y.tap.empty() || x.tap.empty()) continue;
+        const Residue* r[3] = {&z, &y, &x};
+        c.dst = gx;
+        for (int i = 0; i < 3; ++i) {
+          c.axes[i] = plan_axis(r[i]->count, 1, p.out[i], r[i]->tap, r[i]->at, i == 2);
+          c.dst.data += r[i]->first * gx.strides[2 + i];
+          c.dst.shape[2 + i] = r[i]->count;
+          c.dst.strides[2 + i] *= p.stride[i];
+        }
+        c.w_tap.clear();
+        for (int64_t a : z.tap)
+          for (int64_t b : y.tap)
+            for (int64_t d : x.tap) c.w_tap.push_back((a * p.kernel[1] + b) * p.kernel[2] + d);
+        if (!correlate(c)) return false;
+      }
+  return true;
+}
+
+template <class T>
+bool run(const ConvParams& p, const View* v) {
+  switch (p.op) {
+    case ConvOp::forward: return forward<T>(p, v);
+    case ConvOp::grad_input: return grad_input<T>(p, v);
+    default: return weight_grad<T>(p, v);
+  }
+}
+
+}  // namespace
+
+bool conv_direct(const ConvParams& p, const View* v) {
+  return v[0].dtype == DType::f64 ? run<double>(p, v) : run<float>(p, v);
+}
+
+}  // namespace tg

@@ -1,0 +1,279 @@
+// The loops of a correlation. An item of work is one box of one image and a bundle of groups; its
+// source is lowered one block of channels at a time and multiplied in place by register tiles.
+#include "ops/conv/correlate.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "core/dispatch.h"
+#include "core/parallel.h"
+#include "cpu/gemm_parts.h"
+#include "cpu/isa/kernels.h"
+
+namespace tg {
+namespace {
+
+constexpr int64_t kLoweredBytes = 384 << 10;  // of one box: most of a second-level cache
+constexpr int64_t kStagedBytes = 512 << 10;   // of results that cannot be written in place
+constexpr int64_t kBundleChannels = 16;       // channels that share a cache line of channels_last
+constexpr double kPerThread = 1 << 19;        // multiply-adds worth waking a thread for
+
+template <class T>
+class Correlator {
+ public:
+  Correlator(const Correlation<T>& c, const GemmTable<T>& t)
+      : c_(c),
+        t_(t),
+        taps_(int64_t(c.w_tap.size())),
+        per_block_(std::min(std::max<int64_t>(1, t.kc / taps_), c.src_channels)),
+        blocks_(ceil_div(c.src_channels, per_block_)),
+        tiles_(ceil_div(c.dst_channels, t.rows)),
+        planar_src_(is_planar<T>(c.src)),
+        direct_(writes_in_place()),
+        bundle_(bundle_size()),
+        boxes_(c.axes,
+               (planar_src_ ? per_block_ : per_block_ + bundle_ * c.src_channels) *
+                   c.axes[0].planes() * c.axes[1].planes() * c.axes[2].planes() *
+                   int64_t(sizeof(T)),
+               kLoweredBytes,
+               direct_ ? INT64_MAX
+                       : std::max<int64_t>(
+                             1, kStagedBytes / int64_t(sizeof(T)) / (bundle_ * c.dst_channels))) {
+    const int64_t items = c.n * ceil_div(c.groups, bundle_) * boxes_.count();
+    // One image alone is shared by its channels; each thread then lowers the source for itself.
+    const int64_t wanted = ceil_div(2 * num_threads(), items);
+    tile_parts_ = bundle_ == 1 && items < 2 * num_threads()
+                      ? std::max<int64_t>(1, std::min(wanted, tiles_ / 2))
+                      : 1;
+    items_ = items * tile_parts_;
+  }
+
+  bool run() {
+    const Scratch weights(
+        bytes_of<T>(times(times(c_.groups * c_.dst_channels, c_.src_channels), taps_)));
+    if (!weights) return false;
+    packed_ = weights.template at<T>(0);
+    parallel_for(c_.groups * blocks_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) pack_weights(i / blocks_, i % blocks_);
+    });
+    const double positions =
+        double(boxes_.largest()[0]) * double(boxes_.largest()[1]) * double(boxes_.largest()[2]);
+    const double work = positions * double(bundle_) * double(c_.dst_channels) *
+                        double(c_.src_channels) * double(taps_) / double(tile_parts_);
+    std::atomic<bool> ok{true};
+    parallel_for(items_, int64_t(kPerThread / (work + 1)) + 1, [&](int64_t begin, int64_t end) {
+      if (!run_items(begin, end)) ok.store(false, std::memory_order_relaxed);
+    });
+    return ok.load();
+  }
+
+ private:
+  // Positions follow each other in memory, as the columns of a tile do.
+  bool writes_in_place() const {
+    const View& d = c_.dst;
+    if (!is_planar<T>(d)) return false;
+    const int64_t item = sizeof(T), width = c_.axes[2].count;
+    if (c_.axes[1].count > 1 && d.strides[3] != width * item) return false;
+    return true;
+  }
+
+  int64_t bundle_size() const {
+    const bool channels_last = !planar_src_ || !direct_;
+    if (c_.groups == 1 || !channels_last) return 1;
+    const int64_t fewer = std::min(c_.src_channels, c_.dst_channels);
+    return std::min(c_.groups, ceil_div(kBundleChannels, fewer));
+  }
+
+  T* packed_block(int64_t group, int64_t block) const {
+    return packed_ + (group * c_.src_channels + block * per_block_) * taps_ * c_.dst_channels;
+  }
+  int64_t channels_of(int64_t block) const {
+    return std::min(per_block_, c_.src_channels - block * per_block_);
+  }
+
+  // Panels of tiles, each [term][row of the tile]; a term is (channel, tap).
+  void pack_weights(int64_t group, int64_t block) {
+    T* dst = packed_block(group, block);
+    const int64_t channels = channels_of(block);
+    bool whole = c_.w_src == taps_;
+    for (int64_t t = 0; t < taps_; ++t) whole = whole && c_.w_tap[t] == t;
+    for (int64_t q = 0; q < tiles_; ++q) {
+      const Part tile = part_of(c_.dst_channels, tiles_, q);
+      const T* w =
+          c_.w + group * c_.w_group + tile.begin * c_.w_dst + block * per_block_ * c_.w_src;
+      if (whole) {
+        t_.pack(dst, tile.count, w, c_.w_dst, 1, tile.count, channels * taps_);
+        dst += channels * taps_ * tile.count;
+        continue;
+      }
+      for (int64_t s = 0; s < channels; ++s)
+        for (int64_t t = 0; t < taps_; ++t)
+          for (int64_t r = 0; r < tile.count; ++r)
+            *dst++ = w[r * c_.w_dst + s * c_.w_src + c_.w_tap[t]];
+    }
+  }
+
+  struct Space {  // the working memory of one thread
+    T *lowered, *image, *staged;
+    int64_t *offsets, *tap_offsets;
+  };
+
+  bool run_items(int64_t begin, int64_t end) const {
+    const LoweredShape largest(c_.axes, boxes_.largest());
+    const int64_t terms = per_block_ * taps_;
+    // Tiles read whole vectors past the last position.
+    const int64_t lowered = bytes_of<T>(times(per_block_, largest.channel) + t_.wide);
+    int64_t rows = 0;
+    for (int64_t b = 0; b < boxes_.count(); ++b)
+      rows = std::max(rows, Extent(c_.axes, boxes_.at(b)).rows());
+    const int64_t staged_channels = bundle_ == 1 ? per_block_ : bundle_ * c_.src_channels;
+    const int64_t image =
+        planar_src_ ? 0 : bytes_of<T>(times(times(staged_channels, rows), c_.src.shape[4]));
+    const int64_t* counts = boxes_.largest();
+    const int64_t staged =
+        direct_ ? 0 : bytes_of<T>(bundle_ * c_.dst_channels * counts[0] * counts[1] * counts[2]);
+    const Scratch scratch(lowered + image + staged + (terms + taps_) * int64_t(sizeof(int64_t)));
+    if (!scratch) return false;
+    Space space;
+    space.lowered = scratch.template at<T>(0);
+    space.image = scratch.template at<T>(lowered);
+    space.staged = scratch.template at<T>(lowered + image);
+    space.offsets = scratch.template at<int64_t>(lowered + image + staged);
+    space.tap_offsets = space.offsets + terms;
+    for (int64_t i = begin; i < end; ++i) run_item(i, space);
+    return true;
+  }
+
+  void run_item(int64_t index, const Space& space) const {
+    const Part tiles = part_of(tiles_, tile_parts_, index % tile_parts_);
+    index /= tile_parts_;
+    const Box box = boxes_.at(index % boxes_.count());
+    index /= boxes_.count();
+    const int64_t bundles = ceil_div(c_.groups, bundle_);
+    const int64_t first = index % bundles * bundle_, n = index / bundles;
+    const int64_t groups = std::min(bundle_, c_.groups - first);
+    const LoweredShape shape(c_.axes, box.count);
+    shape.tap_offsets(c_.axes, space.tap_offsets);
+    for (int64_t s = 0; s < per_block_; ++s)
+      for (int64_t t = 0; t < taps_; ++t)
+        space.offsets[s * taps_ + t] = s * shape.channel + space.tap_offsets[t];
+    const Extent extent(c_.axes, box);
+    Planar<T> image{};
+    if (bundle_ > 1)
+      image = planar(c_.src, n, first * c_.src_channels, groups * c_.src_channels, extent,
+                     space.image, t_);
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t b = 0; b < blocks_; ++b) {
+        const int64_t channel = b * per_block_, channels = channels_of(b);
+        Planar<T> part = image;
+        if (bundle_ > 1)
+          part.data += (g * c_.src_channels + channel) * part.channel;
+        else
+          part = planar(c_.src, n, first * c_.src_channels + channel, channels, extent, space.image,
+                        t_);
+        lower(part, channels, c_.axes, box, shape, space.lowered, t_);
+        std::fill_n(space.lowered + channels * shape.channel, t_.wide, T(0));
+        multiply(n, first + g, g, b, tiles, box, shape, space);
+      }
+    if (!direct_) write_out(n, first, groups, tiles, box, space.staged);
+  }
+
+  // All tiles of one block of terms.
+  void multiply(int64_t n, int64_t group, int64_t in_bundle, int64_t block, Part tiles,
+                const Box& box, const LoweredShape& shape, const Space& space) const {
+    const int64_t positions = box.count[1] * box.count[2], item = sizeof(T);
+    TileArgs<T> args;
+    args.k = channels_of(block) * taps_;
+    args.offset = space.offsets;
+    args.ldc = direct_ ? c_.dst.strides[1] / item : box.size();
+    const bool wide = c_.dst_channels <= t_.wide_rows;
+    const T* const weights = packed_block(group, block);
+    for (int64_t z = 0; z < box.count[0]; ++z) {
+      T* c;
+      if (direct_)
+        c = reinterpret_cast<T*>(c_.dst.data + n * c_.dst.strides[0] +
+                                 group * c_.dst_channels * c_.dst.strides[1] +
+                                 (box.begin[0] + z) * c_.dst.strides[2] +
+                                 box.begin[1] * c_.dst.strides[3] + box.begin[2] * item);
+      else
+        c = space.staged + in_bundle * c_.dst_channels * box.size() + z * positions;
+      for (int64_t j = 0, width; j < positions; j += width) {
+        const int64_t left = positions - j;
+        width = wide && left > t_.full ? t_.wide : left > t_.narrow ? t_.full : t_.narrow;
+        const auto* kernels = width == t_.wide   ? t_.tile_wide
+                              : width == t_.full ? t_.tile_full
+                                                 : t_.tile_narrow;
+        args.n = std::min(left, width);
+        args.b = space.lowered + z * shape.rows_y * shape.row + j;
+        for (int64_t q = tiles.begin; q < tiles.end(); ++q) {
+          const Part tile = part_of(c_.dst_channels, tiles_, q);
+          args.a = weights + tile.begin * args.k;
+          args.c = c + tile.begin * args.ldc + j;
+          args.add = nullptr;
+          args.add_row = 0;
+          args.add_lanes = false;
+          if (block > 0) {
+            args.add = args.c;
+            args.add_row = args.ldc;
+            args.add_lanes = true;
+          } else if (c_.bias != nullptr) {
+            args.add = c_.bias + group * c_.dst_channels + tile.begin;
+            args.add_row = 1;
+          }
+          kernels[tile.count - 1](args);
+        }
+      }
+    }
+  }
+
+  void write_out(int64_t n, int64_t first, int64_t groups, Part tiles, const Box& box,
+                 const T* staged) const {
+    const Part low = part_of(c_.dst_channels, tiles_, tiles.begin),
+               high = part_of(c_.dst_channels, tiles_, tiles.end() - 1);
+    // Several groups are only bundled where every item has all their channels.
+    const int64_t begin = low.begin;
+    const int64_t channels = groups > 1 ? groups * c_.dst_channels : high.end() - low.begin;
+    const View& d = c_.dst;
+    dispatch_float("conv", d.dtype, [&](auto tag) {
+      using S = typename decltype(tag)::type;
+      for (int64_t z = 0; z < box.count[0]; ++z)
+        for (int64_t y = 0; y < box.count[1]; ++y) {
+          const T* from = staged + begin * box.size() + (z * box.count[1] + y) * box.count[2];
+          char* to = d.data + n * d.strides[0] + (first * c_.dst_channels + begin) * d.strides[1] +
+                     (box.begin[0] + z) * d.strides[2] + (box.begin[1] + y) * d.strides[3] +
+                     box.begin[2] * d.strides[4];
+          if constexpr (std::is_same_v<S, T>)
+            if (d.strides[1] == sizeof(S)) {  // channels_last: lanes are channels
+              t_.pack(reinterpret_cast<T*>(to), d.strides[4] / int64_t(sizeof(S)), from, box.size(),
+                      1, channels, box.count[2]);
+              continue;
+            }
+          for (int64_t c = 0; c < channels; ++c)
+            for (int64_t x = 0; x < box.count[2]; ++x)
+              *reinterpret_cast<S*>(to + c * d.strides[1] + x * d.strides[4]) =
+                  compute<S>::store(compute_t<S>(from[c * box.size() + x]));
+        }
+    });
+  }
+
+  const Correlation<T>& c_;
+  const GemmTable<T>& t_;
+  const int64_t taps_, per_block_, blocks_, tiles_;
+  const bool planar_src_, direct_;
+  const int64_t bundle_;
+  const Boxes boxes_;
+  int64_t tile_parts_, items_;
+  T* packed_ = nullptr;
+};
+
+}  // namespace
+
+template <class T>
+bool correlate(const Correlation<T>& c) {
+  return Correlator<T>(c, gemm_table(*kernels().gemm, T())).run();
+}
+
+template bool correlate<float>(const Correlation<float>&);
+template bool correlate<double>(const Correlation<double>&);
+
+}  // namespace tg

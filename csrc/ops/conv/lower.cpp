@@ -1,0 +1,246 @@
+#include "ops/conv/lower.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/dispatch.h"
+#include "cpu/gemm_parts.h"
+
+namespace tg {
+namespace {
+
+int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+template <class T>
+DType dtype_of_value() {
+  return sizeof(T) == 4 ? DType::f32 : DType::f64;
+}
+
+// Positions p in [begin, begin + count) whose coordinate at + p * step lies in [0, size).
+void inside(int64_t at, int64_t step, int64_t size, int64_t begin, int64_t count, int64_t* first,
+            int64_t* last) {
+  const int64_t low = -floor_div(at, step), high = size > 0 ? floor_div(size - 1 - at, step) : -1;
+  *first = std::min(std::max(low - begin, int64_t(0)), count);
+  *last = std::min(std::max(high + 1 - begin, *first), count);
+}
+
+}  // namespace
+
+AxisPlan plan_axis(int64_t count, int64_t step, int64_t size, const std::vector<int64_t>& tap,
+                   const std::vector<int64_t>& at, bool alone) {
+  AxisPlan a;
+  a.count = count;
+  a.step = step;
+  a.size = size;
+  a.tap = tap;
+  const size_t n = at.size();
+  int64_t low = 0, high = 0;
+  std::vector<int64_t> residues;
+  for (size_t i = 0; i < n; ++i) {
+    const int64_t q = floor_div(at[i], step);
+    low = i == 0 ? q : std::min(low, q);
+    high = i == 0 ? q : std::max(high, q);
+    residues.push_back(at[i] - q * step);
+  }
+  std::vector<int64_t> distinct = residues;
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  const double shared = double(distinct.size()) * (double(count) + double(high - low));
+  if (alone || shared > double(n) * double(count)) {
+    for (size_t i = 0; i < n; ++i) {
+      a.plane.push_back(int64_t(i));
+      a.row.push_back(0);
+      a.origin.push_back(at[i]);
+    }
+    return a;
+  }
+  a.halo = high - low;
+  for (int64_t r : distinct) a.origin.push_back(r + low * step);
+  for (size_t i = 0; i < n; ++i) {
+    a.plane.push_back(std::lower_bound(distinct.begin(), distinct.end(), residues[i]) -
+                      distinct.begin());
+    a.row.push_back(floor_div(at[i], step) - low);
+  }
+  return a;
+}
+
+Boxes::Boxes(const AxisPlan* axes, int64_t per_position, int64_t bytes, int64_t most_positions) {
+  for (int i = 0; i < 3; ++i) {
+    total_[i] = axes[i].count;
+    parts_[i] = 1;
+    largest_[i] = total_[i];
+  }
+  const auto too_large = [&] {
+    double stored = double(per_position), positions = 1;
+    for (int i = 0; i < 3; ++i) {
+      stored *= double(largest_[i] + axes[i].halo);
+      positions *= double(largest_[i]);
+    }
+    return stored > double(bytes) || positions > double(most_positions);
+  };
+  // Slices and rows are cut before the innermost axis, which keeps at least four vectors.
+  while (too_large()) {
+    int cut = largest_[0] >= largest_[1] ? 0 : 1;
+    if (largest_[cut] == 1) cut = 2;
+    if (cut == 2 && largest_[2] <= 64) break;
+    parts_[cut] = std::min(total_[cut], 2 * parts_[cut]);
+    largest_[cut] = (total_[cut] + parts_[cut] - 1) / parts_[cut];
+  }
+}
+
+Box Boxes::at(int64_t index) const {
+  Box b;
+  for (int i = 2; i >= 0; --i) {
+    const int64_t part = index % parts_[i], base = total_[i] / parts_[i],
+                  longer = total_[i] % parts_[i];
+    index /= parts_[i];
+    b.begin[i] = part * base + std::min(part, longer);
+    b.count[i] = base + (part < longer);
+  }
+  return b;
+}
+
+LoweredShape::LoweredShape(const AxisPlan* axes, const int64_t* counts)
+    : rows_z(counts[0] + axes[0].halo),
+      rows_y(counts[1] + axes[1].halo),
+      row(counts[2] + axes[2].halo),
+      plane(times(times(rows_z, rows_y), row)),
+      channel(times(plane, axes[0].planes() * axes[1].planes() * axes[2].planes())) {}
+
+void LoweredShape::tap_offsets(const AxisPlan* axes, int64_t* out) const {
+  const AxisPlan &z = axes[0], &y = axes[1], &x = axes[2];
+  for (int64_t i = 0; i < z.taps(); ++i)
+    for (int64_t j = 0; j < y.taps(); ++j)
+      for (int64_t k = 0; k < x.taps(); ++k)
+        *out++ = ((z.plane[i] * y.planes() + y.plane[j]) * x.planes() + x.plane[k]) * plane +
+                 (z.row[i] * rows_y + y.row[j]) * row + x.row[k];
+}
+
+template <class T>
+bool is_planar(const View& v) {
+  return v.dtype == dtype_of_value<T>() && (v.shape[4] == 1 || v.strides[4] == sizeof(T));
+}
+
+template <class T>
+bool is_row_major(const View& v) {
+  return v.dtype == dtype_of_value<T>() && v.row_major();
+}
+
+Extent::Extent(const AxisPlan* axes, const Box& box) {
+  int64_t low[2], high[2];
+  for (int i = 0; i < 2; ++i) {
+    const AxisPlan& a = axes[i];
+    const auto ends = std::minmax_element(a.origin.begin(), a.origin.end());
+    const int64_t last = box.begin[i] + box.count[i] + a.halo - 1;
+    low[i] = std::min(std::max(*ends.first + box.begin[i] * a.step, int64_t(0)), a.size);
+    high[i] = std::min(std::max(*ends.second + last * a.step + 1, low[i]), a.size);
+  }
+  z0 = low[0], z1 = high[0], y0 = low[1], y1 = high[1];
+}
+
+int64_t Extent::rows() const { return times(z1 - z0, y1 - y0); }
+
+template <class T>
+Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const Extent& extent,
+                 T* buffer, const GemmTable<T>& table) {
+  const int64_t item = itemsize(v.dtype);
+  const char* base = v.data + n * v.strides[0] + first * v.strides[1];
+  if (is_planar<T>(v))
+    return {reinterpret_cast<const T*>(base), v.strides[1] / item, v.strides[2] / item,
+            v.strides[3] / item};
+  const int64_t width = v.shape[4], line = width, slice = line * (extent.y1 - extent.y0);
+  const int64_t channel = slice * (extent.z1 - extent.z0);
+  const Planar<T> image{buffer - extent.z0 * slice - extent.y0 * line, channel, slice, line};
+  dispatch_float("conv", v.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    for (int64_t z = extent.z0; z < extent.z1; ++z)
+      for (int64_t y = extent.y0; y < extent.y1; ++y) {
+        const char* from = base + z * v.strides[2] + y * v.strides[3];
+        T* to = buffer + (z - extent.z0) * slice + (y - extent.y0) * line;
+        if constexpr (std::is_same_v<S, T>) {  // lanes: positions of the row; terms: channels
+          table.pack(to, channel, reinterpret_cast<const T*>(from), v.strides[4] / item,
+                     v.strides[1] / item, width, channels);
+        } else {
+          for (int64_t c = 0; c < channels; ++c)
+            for (int64_t x = 0; x < width; ++x)
+              to[c * channel + x] = T(compute<S>::load(
+                  *reinterpret_cast<const S*>(from + c * v.strides[1] + x * v.strides[4])));
+        }
+      }
+  });
+  return image;
+}
+
+template <class T>
+void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const Box& box,
+           const LoweredShape& shape, T* dst, const GemmTable<T>& table) {
+  const AxisPlan &az = axes[0], &ay = axes[1], &ax = axes[2];
+  const int64_t slice = shape.rows_y * shape.row;
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t pz : az.origin)
+      for (int64_t py : ay.origin)
+        for (int64_t px : ax.origin) {
+          int64_t z0, z1, y0, y1, x0, x1;
+          inside(pz, az.step, az.size, box.begin[0], shape.rows_z, &z0, &z1);
+          inside(py, ay.step, ay.size, box.begin[1], shape.rows_y, &y0, &y1);
+          inside(px, ax.step, ax.size, box.begin[2], shape.row, &x0, &x1);
+          const int64_t y = py + (box.begin[1] + y0) * ay.step;
+          const int64_t x = px + (box.begin[2] + x0) * ax.step;
+          for (int64_t r = 0; r < shape.rows_z; ++r, dst += slice) {
+            if (r < z0 || r >= z1 || y0 == y1 || x0 == x1) {
+              std::memset(dst, 0, size_t(slice) * sizeof(T));
+              continue;
+            }
+            const int64_t z = pz + (box.begin[0] + r) * az.step;
+            std::memset(dst, 0, size_t(y0 * shape.row) * sizeof(T));
+            CopyRows<T> rows{dst + y0 * shape.row,
+                             shape.row,
+                             image.data + c * image.channel + z * image.slice + y * image.line + x,
+                             image.line * ay.step,
+                             ax.step,
+                             y1 - y0,
+                             x0,
+                             x1 - x0,
+                             shape.row - x1};
+            if (shape.row == 1) {  // a 1-d signal: its rows are one row
+              rows.src_step = rows.src_pitch;
+              rows.count = rows.rows;
+              rows.rows = 1;
+            }
+            table.copy_rows(rows);
+            std::memset(dst + y1 * shape.row, 0,
+                        size_t((shape.rows_y - y1) * shape.row) * sizeof(T));
+          }
+        }
+}
+
+template <class T>
+const T* row_major_values(const View& v, T* buffer) {
+  if (is_row_major<T>(v)) return v.ptr<T>();
+  dispatch_float("conv", v.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    T* to = buffer;
+    int64_t index[kMaxDims] = {0};
+    for (int64_t left = v.size(); left > 0; --left) {
+      const char* from = v.data;
+      for (int i = 0; i < v.ndim; ++i) from += index[i] * v.strides[i];
+      *to++ = T(compute<S>::load(*reinterpret_cast<const S*>(from)));
+      for (int i = v.ndim - 1; i >= 0 && ++index[i] == v.shape[i]; --i) index[i] = 0;
+    }
+  });
+  return buffer;
+}
+
+#define TG_INSTANCES(T)                                                                   \
+  template bool is_planar<T>(const View&);                                                \
+  template bool is_row_major<T>(const View&);                                             \
+  template Planar<T> planar<T>(const View&, int64_t, int64_t, int64_t, const Extent&, T*, \
+                               const GemmTable<T>&);                                      \
+  template void lower<T>(const Planar<T>&, int64_t, const AxisPlan*, const Box&,          \
+                         const LoweredShape&, T*, const GemmTable<T>&);                   \
+  template const T* row_major_values<T>(const View&, T*);
+TG_INSTANCES(float)
+TG_INSTANCES(double)
+#undef TG_INSTANCES
+
+}  // namespace tg

@@ -1,0 +1,98 @@
+// Padding and strides are taken out of an image once: for every tap of the innermost axis a copy of
+// the rows it reads, so that the taps of the other axes are mere offsets into it (Cho and Brand,
+// "MEC: Memory-efficient Convolution for Deep Neural Network", 2017).
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "core/view.h"
+#include "cpu/gemm.h"
+#include "cpu/isa/gemm_kernels.h"
+
+namespace tg {
+
+// One spatial axis of a correlation: position p reads source coordinate at(tap) + p * step.
+// Taps whose coordinates differ by a multiple of step share a stored plane.
+struct AxisPlan {
+  int64_t count = 0;            // positions
+  int64_t step = 1, size = 0;   // of the source
+  int64_t halo = 0;             // b positions need b + halo stored rows of every plane
+  std::vector<int64_t> tap;     // index into the kernel
+  std::vector<int64_t> plane;   // per tap: the stored plane
+  std::vector<int64_t> row;     // per tap: its first row there
+  std::vector<int64_t> origin;  // per plane: source coordinate of row 0
+
+  int64_t taps() const { return int64_t(tap.size()); }
+  int64_t planes() const { return int64_t(origin.size()); }
+};
+
+// at: the source coordinate of each tap at position 0. Planes are shared unless alone is set or
+// the taps lie so far apart that a plane each is smaller.
+AxisPlan plan_axis(int64_t count, int64_t step, int64_t size, const std::vector<int64_t>& tap,
+                   const std::vector<int64_t>& at, bool alone);
+
+// Positions [begin, begin + count) of each axis.
+struct Box {
+  int64_t begin[3], count[3];
+  int64_t size() const { return count[0] * count[1] * count[2]; }
+};
+
+// The positions of a correlation, cut into boxes whose lowered source stays in a cache.
+class Boxes {
+ public:
+  Boxes() = default;
+  // bytes: what a box may take; per_position: of one stored row element over channels and planes.
+  Boxes(const AxisPlan* axes, int64_t per_position, int64_t bytes, int64_t most_positions);
+  int64_t count() const { return parts_[0] * parts_[1] * parts_[2]; }
+  Box at(int64_t index) const;
+  // The largest box: every box is at most this long along each axis.
+  const int64_t* largest() const { return largest_; }
+
+ private:
+  int64_t total_[3], parts_[3], largest_[3];
+};
+
+// The layout [channel][plane z, y, x][row z][row y][x] of a lowered box.
+struct LoweredShape {
+  int64_t rows_z, rows_y, row;  // stored rows and their length
+  int64_t plane, channel;       // elements
+
+  LoweredShape(const AxisPlan* axes, const int64_t* counts);
+  // Offset of every tap (z, y, x row-major), relative to its channel.
+  void tap_offsets(const AxisPlan* axes, int64_t* out) const;
+};
+
+// A planar image: element (c, z, y, x) at data + c * channel + z * slice + y * line + x.
+template <class T>
+struct Planar {
+  const T* data;
+  int64_t channel, slice, line;
+};
+
+// Whether v (n, c, z, y, x) can be read as it lies.
+template <class T>
+bool is_planar(const View& v);
+
+// The source coordinates [z0, z1) x [y0, y1) a box reads; all of x.
+struct Extent {
+  int64_t z0, z1, y0, y1;
+  Extent(const AxisPlan* axes, const Box& box);
+  int64_t rows() const;  // of one channel; stops where memory does
+};
+
+// Channels [first, first + channels) of image n, as they lie or the extent converted into buffer.
+template <class T>
+Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const Extent& extent,
+                 T* buffer, const GemmTable<T>& table);
+
+template <class T>
+void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const Box& box,
+           const LoweredShape& shape, T* dst, const GemmTable<T>& table);
+
+// v as row-major values of T: as it lies, or converted into buffer.
+template <class T>
+const T* row_major_values(const View& v, T* buffer);
+template <class T>
+bool is_row_major(const View& v);
+
+}  // namespace tg

@@ -1,0 +1,254 @@
+"""Convolution in three directions under every instruction set and algorithm: small integers, so
+that no bit may differ from the reference."""
+
+import itertools
+
+import ml_dtypes
+import numpy as np
+import pytest
+from exact import rng
+
+from tilegrad import _cpu as cpu
+from tilegrad import errors
+from tilegrad.kernels import reference as ref
+
+FLOATS = [np.dtype(c) for c in "fd"] + [np.dtype(ml_dtypes.bfloat16), np.dtype("e")]
+# name: x, w, stride, padding, dilation, groups
+CASES = {
+    "first_layer": ((2, 1, 28, 28), (6, 1, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+    "second_layer": ((3, 6, 14, 14), (16, 6, 5, 5), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "kernel_covers_input": ((4, 16, 5, 5), (20, 16, 5, 5), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "pointwise_1x1": ((2, 40, 5, 6), (36, 40, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "pointwise_groups": ((2, 6, 5, 6), (9, 2, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 3),
+    "pointwise_strided": ((2, 7, 5, 6), (9, 7, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
+    "3x3_channel_tail": ((1, 17, 9, 11), (19, 17, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "two_blocks_of_channels": ((1, 70, 9, 9), (30, 70, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "several_boxes": ((1, 8, 100, 90), (8, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "long_rows": ((1, 30, 3, 700), (4, 30, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "strided": ((2, 5, 11, 12), (7, 5, 3, 3), (2, 3), ((1, 1), (1, 1)), (1, 1), 1),
+    "stride_over_kernel": ((2, 3, 9, 9), (4, 3, 2, 2), (5, 7), ((0, 0), (0, 0)), (1, 1), 1),
+    "dilated": ((2, 3, 13, 12), (4, 3, 3, 3), (1, 1), ((2, 2), (2, 2)), (2, 3), 1),
+    "dilated_strided": ((2, 3, 13, 12), (4, 3, 3, 2), (2, 2), ((2, 1), (0, 2)), (3, 2), 1),
+    "dilated_far": ((1, 2, 6, 6), (3, 2, 2, 2), (1, 1), ((500, 500), (500, 500)), (999, 999), 1),
+    "grouped": ((2, 6, 8, 8), (8, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
+    "depthwise": ((2, 20, 9, 10), (20, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 20),
+    "depthwise_multiplier": ((2, 6, 9, 10), (18, 1, 3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1), 6),
+    "kernel_smaller_than_padding": (
+        (2, 3, 2, 2), (4, 3, 2, 2), (1, 1), ((3, 3), (3, 3)), (1, 1), 1),
+    "asymmetric_padding": ((2, 3, 7, 8), (4, 3, 3, 2), (1, 1), ((0, 3), (2, 1)), (1, 1), 1),
+    "empty_batch": ((0, 3, 5, 5), (4, 3, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "no_input_channels": ((2, 0, 5, 5), (4, 0, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "no_output_channels": ((2, 3, 5, 5), (0, 3, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "only_padding": ((2, 3, 0, 5), (2, 3, 3, 3), (1, 1), ((2, 2), (0, 0)), (1, 1), 1),
+    "1d": ((2, 3, 40), (5, 3, 7), (1,), ((3, 3),), (1,), 1),
+    "1d_strided": ((2, 3, 40), (5, 3, 7), (3,), ((3, 1),), (2,), 1),
+    "1d_long": ((1, 2, 3000), (3, 2, 9), (1,), ((4, 4),), (1,), 1),
+    "3d": ((2, 3, 5, 6, 7), (4, 3, 3, 3, 3), (1, 1, 1), ((1, 1),) * 3, (1, 1, 1), 1),
+    "3d_all": ((2, 4, 6, 7, 8), (6, 2, 2, 3, 2), (2, 1, 2), ((1, 0), (0, 1), (2, 1)), (1, 2, 1), 2),
+    "next_to_nothing": ((1, 1, 3, 3), (1, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+}  # fmt: skip
+ALGORITHMS = ["", "direct", "plain"]
+
+
+@pytest.fixture(params=cpu.isas())
+def isa(request):
+    before = cpu.isa()
+    cpu.set_isa(request.param)
+    yield
+    cpu.set_isa(before)
+
+
+@pytest.fixture(params=ALGORITHMS)
+def algorithm(request):
+    cpu._force_conv(request.param)
+    yield request.param
+    cpu._force_conv("")
+
+
+def numbers(dtype, shape):
+    return rng.integers(-2, 3, shape).astype(dtype)
+
+
+def layouts(x):
+    """NCHW, channels_last, gapped, reversed."""
+    gapped = np.zeros([2 * n for n in x.shape], x.dtype)[
+        tuple(slice(None, None, 2) for _ in x.shape)
+    ]
+    gapped[...] = x
+    flip = tuple(slice(None, None, -1) for _ in x.shape)
+    return [x, np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1), gapped, x[flip].copy()[flip]]
+
+
+def same(a, b):
+    assert isinstance(a, np.ndarray) and a.dtype == b.dtype and a.shape == b.shape
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_three_directions(case, dtype, isa, algorithm):
+    xs, ws, *window = CASES[case]
+    if algorithm == "plain" and np.prod(xs) * ws[0] * np.prod(ws[2:]) > 3e5:
+        pytest.skip("the formula itself is slow")
+    x, w, bias = numbers(dtype, xs), numbers(dtype, ws), numbers(dtype, (ws[0], 2))[:, 1]
+    y = ref.conv(x, w, bias, *window)
+    g = numbers(dtype, y.shape)
+    gx = ref.conv_grad_input(g, w, xs[2:], *window)
+    gw = ref.conv_grad_weight(g, x, ws[2:], *window)
+    for x2, w2, g2 in itertools.islice(zip(*map(layouts, (x, w, g)), strict=True), 4):
+        same(cpu.conv(x2, w2, bias, *window), y)
+        same(cpu.conv_grad_input(g2, w2, xs[2:], *window), gx)
+        same(cpu.conv_grad_weight(g2, x2, ws[2:], *window), gw)
+
+
+def test_memory_order_follows_the_input():
+    x, w = (np.ones(s, "f") for s in ((2, 6, 7, 8), (9, 6, 3, 3)))
+    window = (1, 1), ((1, 1), (1, 1)), (1, 1), 1
+    last = layouts(x)[1]
+    for a, channels_last in ((x, False), (last, True)):
+        y = cpu.conv(a, w, None, *window)
+        g = layouts(y)[channels_last]
+        gx = cpu.conv_grad_input(g, w, (7, 8), *window)
+        for r in (y, gx):
+            assert (r.strides[1] == 4) == channels_last
+            assert r.flags.c_contiguous == (not channels_last)
+
+
+def test_non_finite_values_stay_where_they_are():
+    x, w, g = np.ones((1, 2, 9, 9), "f"), np.ones((3, 2, 3, 3), "f"), np.ones((1, 3, 9, 9), "f")
+    window = (1, 1), ((1, 1), (1, 1)), (1, 1), 1
+    x[0, 0, 4, 4], g[0, 1, 0, 0], x[0, 1, 8, 8] = np.inf, np.nan, np.nan
+    for a, b in (
+        (cpu.conv(x, w, None, *window), ref.conv(x, w, None, *window)),
+        (cpu.conv_grad_input(g, w, (9, 9), *window), ref.conv_grad_input(g, w, (9, 9), *window)),
+        (cpu.conv_grad_weight(g, x, (3, 3), *window), ref.conv_grad_weight(g, x, (3, 3), *window)),
+    ):
+        same(a, b)
+
+
+def test_threads_do_not_change_bits():
+    before = cpu.num_threads()
+    for name in ("second_layer", "two_blocks_of_channels", "several_boxes", "strided", "depthwise",
+                 "3d_all", "pointwise_1x1", "kernel_covers_input"):  # fmt: skip
+        xs, ws, *window = CASES[name]
+        x, w = (rng.standard_normal(s).astype("f") for s in (xs, ws))
+        results = []
+        for threads in (1, 2, 5):
+            cpu.set_num_threads(threads)
+            y = cpu.conv(x, w, None, *window)
+            results.append([
+                y.tobytes(),
+                cpu.conv_grad_input(y, w, xs[2:], *window).tobytes(),
+                cpu.conv_grad_weight(y, x, ws[2:], *window).tobytes(),
+            ])  # fmt: skip
+        cpu.set_num_threads(before)
+        assert results[0] == results[1] == results[2]
+
+
+def test_adjoints():
+    """<g, conv(x)> = <x, grad_input(g)> = <w, grad_weight(g, x)> in float64."""
+    for xs, ws, *window in CASES.values():
+        x, w = rng.standard_normal(xs), rng.standard_normal(ws)
+        y = cpu.conv(x, w, None, *window)
+        g = rng.standard_normal(y.shape)
+        gx = cpu.conv_grad_input(g, w, xs[2:], *window)
+        gw = cpu.conv_grad_weight(g, x, ws[2:], *window)
+        np.testing.assert_allclose((gx * x).sum(), (y * g).sum(), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose((gw * w).sum(), (y * g).sum(), rtol=1e-9, atol=1e-9)
+
+
+F = np.zeros
+TWO = ((1, 1), ((0, 0), (0, 0)), (1, 1))
+ERRORS = {
+    "groups": (
+        lambda: cpu.conv(F((8, 5, 32, 32)), F((4, 3, 3, 3)), None, *TWO, 2), errors.ShapeError,
+        "conv2d: weight expects 3 input channels per group (groups=2), but input has shape "
+        "(8, 5, 32, 32)"),
+    "groups do not divide": (
+        lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 3, 3, 3)), None, *TWO, 2), errors.ShapeError,
+        "conv2d: groups=2 does not divide the 5 output channels of weight (5, 3, 3, 3)"),
+    "rank": (
+        lambda: cpu.conv(F((8, 6)), F((5, 3)), None, *TWO, 1), errors.ShapeError,
+        "conv: input must have 3 to 5 dimensions (samples, channels, 1 to 3 spatial axes), got "
+        "shape (8, 6)"),
+    "weight rank": (
+        lambda: cpu.conv(F((8, 6, 5, 5)), F((5, 6, 3)), None, *TWO, 1), errors.ShapeError,
+        "conv2d: weight must have 4 dimensions, got shape (5, 6, 3)"),
+    "kernel too large": (
+        lambda: cpu.conv(F((1, 1, 5, 5)), F((1, 1, 7, 7)), None, *TWO, 1), errors.ShapeError,
+        "conv2d: a kernel of 7 with dilation 1 does not fit the padded input of 5 (input 5, "
+        "padding (0, 0))"),
+    "empty kernel": (
+        lambda: cpu.conv(F((1, 1, 5, 5)), F((1, 1, 0, 7)), None, *TWO, 1), errors.ShapeError,
+        "conv2d: kernel sizes must be at least 1, got (0, 7)"),
+    "stride": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (0,), ((0, 0),), (1,), 1),
+        errors.ValueError, "conv1d: stride must be at least 1, got (0,)"),
+    "dilation": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (1,), ((0, 0),), (-1,), 1),
+        errors.ValueError, "conv1d: dilation must be at least 1, got (-1,)"),
+    "padding": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (1,), ((0, -1),), (1,), 1),
+        errors.ValueError, "conv1d: padding must be at least 0, got (0, -1)"),
+    "padding near 2^63": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (1,), ((2**63 - 1, 1),), (1,), 1),
+        errors.ShapeError,
+        "conv1d: padding (9223372036854775807, 1) of an input of size 5 is too large"),
+    "padding beyond 2^63": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (1,), ((2**64, 1),), (1,), 1),
+        errors.ShapeError, "conv1d: padding 18446744073709551616 does not fit 64 bits"),
+    "output too large": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (1,), ((2**60, 1),), (1,), 1),
+        errors.MemoryError,
+        "conv1d: output shape (1, 1, 1152921504606846980) overflows 2^63 bytes"),
+    "stride length": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (1, 1), ((0, 0),), (1,), 1),
+        errors.ShapeError, "conv1d: stride needs 1 values, got 2"),
+    "stride type": (
+        lambda: cpu.conv(F((1, 1, 5)), F((1, 1, 3)), None, (1.5,), ((0, 0),), (1,), 1),
+        errors.DTypeError, "conv1d: stride must be an int, got float"),
+    "bias": (
+        lambda: cpu.conv(F((1, 1, 5)), F((2, 1, 3)), F(3), (1,), ((0, 0),), (1,), 1),
+        errors.ShapeError, "conv1d: bias must have shape (2,), got (3,)"),
+    "dtype": (
+        lambda: cpu.conv(F((1, 1, 5)), F((2, 1, 3), "f"), None, (1,), ((0, 0),), (1,), 1),
+        errors.DTypeError, "conv1d: weight has dtype float32, but input has float64"),
+    "integers": (
+        lambda: cpu.conv(F((1, 1, 5), int), F((2, 1, 3), int), None, (1,), ((0, 0),), (1,), 1),
+        errors.DTypeError, "conv1d: input must be floating, got int64"),
+    "gradient shape": (
+        lambda: cpu.conv_grad_input(F((1, 2, 4)), F((2, 1, 3)), (5,), (1,), ((0, 0),), (1,), 1),
+        errors.ShapeError, "conv1d_grad_input: g must have shape (1, 2, 3), got (1, 2, 4)"),
+    "gradient samples": (
+        lambda: cpu.conv_grad_weight(F((2, 2, 3)), F((1, 1, 5)), (3,), (1,), ((0, 0),), (1,), 1),
+        errors.ShapeError, "conv1d_grad_weight: g must have shape (1, 2, 3), got (2, 2, 3)"),
+    "negative size": (
+        lambda: cpu.conv_grad_input(F((1, 2, 4)), F((2, 1, 3)), (-5,), (1,), ((9, 9),), (1,), 1),
+        errors.ShapeError, "conv1d_grad_input: input sizes must be at least 0, got (-5,)"),
+    "stretched weight": (
+        lambda: cpu.conv(F((1, 1, 5)), np.broadcast_to(F((1, 1, 1)), (1, 1, 2**50)), None, (1,),
+                         ((2**50, 0),), (1,), 1), errors.MemoryError,
+        "conv1d: weight of shape (1, 1, 1125899906842624) exceeds the memory of this machine"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(name):
+    call, kind, message = ERRORS[name]
+    with pytest.raises(kind) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_far_padding():
+    """Padding and strides near the limit of the arithmetic: outputs 2^59 apart."""
+    x, w = np.arange(1, 6, dtype="d").reshape(1, 1, 5), np.ones((1, 1, 3))
+    far = 2**59 - 2
+    y = cpu.conv(x, w, None, (far + 1,), ((far, far),), (1,), 1)
+    np.testing.assert_array_equal(y, [[[0.0, 9.0, 0.0]]])
+    y = cpu.conv(x, np.ones((1, 1, 2)), None, (1,), ((0, far),), (far,), 1)
+    np.testing.assert_array_equal(y, [[[1.0, 2, 3, 4, 5]]])
+    gx = cpu.conv_grad_input(y, np.ones((1, 1, 2)), (5,), (1,), ((0, far),), (far,), 1)
+    np.testing.assert_array_equal(gx, x)
+    gw = cpu.conv_grad_weight(y, x, (2,), (1,), ((0, far),), (far,), 1)
+    np.testing.assert_array_equal(gw, [[[55.0, 0.0]]])
