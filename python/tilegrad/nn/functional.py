@@ -12,6 +12,12 @@ from ..ops import linear as linear
 from ..ops import sigmoid as sigmoid
 from ..ops import softplus as softplus
 from ..ops import tanh as tanh
+from ..ops.conv import conv1d as conv1d
+from ..ops.conv import conv2d as conv2d
+from ..ops.conv import conv3d as conv3d
+from ..ops.conv import conv_transpose1d as conv_transpose1d
+from ..ops.conv import conv_transpose2d as conv_transpose2d
+from ..ops.conv import conv_transpose3d as conv_transpose3d
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.join import pad as pad
@@ -24,9 +30,8 @@ from ..tensor import Tensor
 # The families that are still to come publish these; explicit imports replace this line then.
 _COMING = """
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d batch_norm conv1d
-conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d cross_entropy group_norm
-layer_norm log_softmax max_pool1d max_pool2d max_pool3d nll_loss softmax
+adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d batch_norm cross_entropy
+group_norm layer_norm log_softmax max_pool1d max_pool2d max_pool3d nll_loss softmax
 """.split()
 globals().update({name: ops.PUBLIC[name] for name in _COMING if name in ops.PUBLIC})
 

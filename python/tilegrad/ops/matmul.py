@@ -44,7 +44,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return record(MATMUL, kernels.of(x).matmul(x, y), (a, b))
 
 
-def _operands(op: str, *xs: Any) -> Any:
+def operands(op: str, *xs: Any) -> Any:
     """xs as tensors of one dtype."""
     first = xs[0]
     if isinstance(first, Tensor):
@@ -77,7 +77,7 @@ def matmul(input: Any, other: Any) -> Tensor:
     >>> tg.matmul(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), tg.tensor([1.0, 1.0]))
     tensor([3., 7.])
     """
-    a, b = _operands("matmul", input, other)
+    a, b = operands("matmul", input, other)
     na, nb = a._array.ndim, b._array.ndim
     if na > 1 and nb > 1:
         return _product(a, b)
@@ -98,7 +98,7 @@ def mm(input: Any, mat2: Any) -> Tensor:
     >>> tg.mm(tg.ones(2, 3), tg.ones(3, 4)).shape
     (2, 4)
     """
-    a, b = _operands("mm", input, mat2)
+    a, b = operands("mm", input, mat2)
     _expect("mm", a, b, (2, 2))
     return _product(a, b)
 
@@ -110,7 +110,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     >>> tg.bmm(tg.ones(5, 2, 3), tg.ones(5, 3, 4)).shape
     (5, 2, 4)
     """
-    a, b = _operands("bmm", input, mat2)
+    a, b = operands("bmm", input, mat2)
     _expect("bmm", a, b, (3, 3))
     if a.shape[0] != b.shape[0]:
         raise ShapeError(
@@ -127,7 +127,7 @@ def mv(input: Any, vec: Any) -> Tensor:
     >>> tg.mv(tg.ones(2, 3), tg.ones(3))
     tensor([3., 3.])
     """
-    a, b = _operands("mv", input, vec)
+    a, b = operands("mv", input, vec)
     _expect("mv", a, b, (2, 1))
     return matmul(a, b)
 
@@ -139,7 +139,7 @@ def dot(input: Any, tensor: Any) -> Tensor:
     >>> tg.dot(tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    a, b = _operands("dot", input, tensor)
+    a, b = operands("dot", input, tensor)
     _expect("dot", a, b, (1, 1))
     return matmul(a, b)
 
@@ -152,7 +152,7 @@ def outer(input: Any, vec2: Any) -> Tensor:
     tensor([[3., 4.],
             [6., 8.]])
     """
-    a, b = _operands("outer", input, vec2)
+    a, b = operands("outer", input, vec2)
     _expect("outer", a, b, (1, 1))
     return unsqueeze(a, 1) * unsqueeze(b, 0)
 
@@ -169,9 +169,9 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     (2, 4)
     """
     if bias is None:
-        (x, w), b = _operands("linear", input, weight), None
+        (x, w), b = operands("linear", input, weight), None
     else:
-        x, w, b = _operands("linear", input, weight, bias)
+        x, w, b = operands("linear", input, weight, bias)
     if w.ndim == 1:
         y = matmul(x, w)
         return y if b is None else y + b
