@@ -19,6 +19,7 @@ void bind_norm(py::module_&);
 void bind_optim(py::module_&);
 void bind_random(py::module_&);
 void bind_reduce(py::module_&);
+void bind_softmax(py::module_&);
 }  // namespace tg
 
 namespace {
@@ -52,6 +53,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_optim(m);
   tg::bind_random(m);
   tg::bind_reduce(m);
+  tg::bind_softmax(m);
 
   m.def("num_threads", &tg::num_threads);
   m.def("set_num_threads", &tg::set_num_threads);

@@ -11,6 +11,7 @@ struct ElementwiseKernels;  // elementwise.h
 struct GemmKernels;         // gemm_kernels.h
 struct RowKernels;          // row.h: reductions, softmax, pooling rows
 struct NormKernels;         // norm_kernels.h
+struct SoftmaxKernels;      // softmax_kernels.h
 
 struct Kernels {
   const char* name;
@@ -18,6 +19,7 @@ struct Kernels {
   const GemmKernels* gemm;
   const RowKernels* row;
   const NormKernels* norm;
+  const SoftmaxKernels* softmax;
 };
 
 const Kernels& kernels();             // the table in use

@@ -14,9 +14,15 @@
   extern const GemmKernels gemm_kernels;               \
   extern const RowKernels row_kernels;                 \
   extern const NormKernels norm_kernels;               \
+  extern const SoftmaxKernels softmax_kernels;         \
   }
-#define TG_TABLE(isa) \
-  {#isa, &isa::elementwise_kernels, &isa::gemm_kernels, &isa::row_kernels, &isa::norm_kernels}
+#define TG_TABLE(isa)         \
+  {#isa,                      \
+   &isa::elementwise_kernels, \
+   &isa::gemm_kernels,        \
+   &isa::row_kernels,         \
+   &isa::norm_kernels,        \
+   &isa::softmax_kernels}
 
 namespace tg {
 

@@ -1,14 +1,11 @@
-// What the normalisations share: operands as contiguous float or double arrays of known layout.
+// What the normalisations share.
 #pragma once
 #include <pybind11/pybind11.h>
 
-#include <vector>
-
-#include "core/array.h"
-#include "core/dispatch.h"
 #include "core/parallel.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/norm_kernels.h"
+#include "ops/copy/prepare.h"
 
 namespace tg {
 
@@ -21,25 +18,6 @@ inline const NormRows<float>& norm_rows<float>() {
 template <>
 inline const NormRows<double>& norm_rows<double>() {
   return kernels().norm->f64;
-}
-
-// Arrays made on the way, kept alive until the entry returns.
-using Keep = std::vector<py::object>;
-
-// h as a row-major array of the compute dtype (float for the half types); h itself where it is one.
-View prepared(const char* op, const char* name, py::handle h, DType dtype, Keep& keep);
-// As prepared, or a view without data for None; checks that there are count elements.
-View per_element(const char* op, const char* name, py::handle h, DType dtype, int64_t count,
-                 Keep& keep);
-// An output of the compute dtype as an array of the dtype asked for.
-py::object finished(const char* op, const Output& y, DType dtype);
-
-inline DType compute_dtype(DType t) { return is_half(t) ? DType::f32 : t; }
-
-// t is float32 or float64: a compute dtype.
-template <class F>
-void dispatch_compute(DType t, F&& f) {
-  t == DType::f64 ? f(type_tag<double>{}) : f(type_tag<float>{});
 }
 
 constexpr int64_t kNormGrain = 16384;  // elements a thread should at least take

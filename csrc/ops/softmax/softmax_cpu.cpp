@@ -1,0 +1,297 @@
+// softmax, log_softmax, their gradients, logsumexp, cross_entropy and its gradient. Rows along the
+// axis are made contiguous where they are not.
+#include <algorithm>
+
+#include "core/parallel.h"
+#include "core/run.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/isa/softmax_kernels.h"
+#include "ops/copy/copy.h"
+#include "ops/copy/prepare.h"
+
+namespace tg {
+namespace {
+
+constexpr int64_t kGrain = 4096;  // exponentials a thread should at least take
+
+template <class T>
+const SoftmaxRows<T>& rows();
+template <>
+const SoftmaxRows<float>& rows<float>() {
+  return kernels().softmax->f32;
+}
+template <>
+const SoftmaxRows<double>& rows<double>() {
+  return kernels().softmax->f64;
+}
+
+int64_t grain_of(int64_t row) { return row >= kGrain ? 1 : kGrain / (row + 1); }
+
+struct RowParams {
+  int64_t count, length;
+  bool logarithm;
+};
+
+// views: x, y.
+void forward_kernel(const RowParams& p, const View* views) {
+  dispatch_compute(views[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const auto f = p.logarithm ? rows<T>().log_softmax : rows<T>().softmax;
+    const T* x = views[0].ptr<T>();
+    T* y = views[1].ptr<T>();
+    parallel_for(p.count, grain_of(p.length), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) f(p.length, x + i * p.length, y + i * p.length);
+    });
+  });
+}
+
+// views: g, y, gx.
+void backward_kernel(const RowParams& p, const View* views) {
+  dispatch_compute(views[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const auto f = p.logarithm ? rows<T>().log_softmax_grad : rows<T>().softmax_grad;
+    const T *g = views[0].ptr<T>(), *y = views[1].ptr<T>();
+    T* gx = views[2].ptr<T>();
+    parallel_for(p.count, grain_of(p.length), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t at = i * p.length;
+        f(p.length, g + at, y + at, gx + at);
+      }
+    });
+  });
+}
+
+// views: x, y.
+void logsumexp_kernel(const RowParams& p, const View* views) {
+  dispatch_compute(views[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* x = views[0].ptr<T>();
+    T* y = views[1].ptr<T>();
+    parallel_for(p.count, grain_of(p.length), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        y[i] = p.length ? rows<T>().logsumexp(p.length, x + i * p.length) : T(-__builtin_inf());
+    });
+  });
+}
+
+py::object numpy_moveaxis(py::handle a, int from, int to) {
+  return py::module_::import("numpy").attr("moveaxis")(a, from, to);
+}
+
+int checked_axis(const char* op, const View& v, int64_t axis) {
+  check(axis >= 0 && axis < v.ndim, ErrorKind::index, op, ": axis ", axis,
+        " is out of range for x of shape ", shape_of(v));
+  return int(axis);
+}
+
+// y, whose axis lies last, with the axis back in place and in the memory order of like.
+py::object restored(const char* op, const Output& y, DType dtype, const View& like, int axis) {
+  const py::object array = finished(op, y, dtype);
+  if (axis == like.ndim - 1 && like.row_major()) return array;
+  const py::object moved = numpy_moveaxis(array, -1, axis);
+  const Output out = empty_like(op, dtype, like);
+  copy_elements(out.view, view_of(moved, op, "y"));
+  return out.array;
+}
+
+template <bool Logarithm>
+py::object forward(py::handle x, int64_t axis) {
+  const char* op = Logarithm ? "log_softmax" : "softmax";
+  const View v = view_of(x, op, "x");
+  check_float(op, v, "x");
+  const int at = checked_axis(op, v, axis);
+  Keep keep{numpy_moveaxis(x, at, -1)};
+  const View in = prepared(op, "x", keep[0], compute_dtype(v.dtype), keep);
+  const Output y = empty(op, in.dtype, in.ndim, in.shape);
+  const int64_t n = v.shape[at];
+  if (v.size() > 0)
+    run(forward_kernel, RowParams{v.size() / n, n, Logarithm}, {in, y.view}, 8 * v.size());
+  return restored(op, y, v.dtype, v, at);
+}
+
+template <bool Logarithm>
+py::object backward(py::handle g, py::handle y, int64_t axis) {
+  const char* op = Logarithm ? "log_softmax_grad" : "softmax_grad";
+  const View v = view_of(y, op, "y"), gv = view_of(g, op, "g");
+  check_float(op, v, "y");
+  check_same_dtype(op, v, "y", gv, "g");
+  check(gv.ndim == v.ndim && std::equal(v.shape, v.shape + v.ndim, gv.shape), ErrorKind::shape, op,
+        ": g has shape ", shape_of(gv), ", but y has ", shape_of(v));
+  const int at = checked_axis(op, v, axis);
+  Keep keep{numpy_moveaxis(g, at, -1), numpy_moveaxis(y, at, -1)};
+  const View gin = prepared(op, "g", keep[0], compute_dtype(v.dtype), keep);
+  const View yin = prepared(op, "y", keep[1], compute_dtype(v.dtype), keep);
+  const Output gx = empty(op, yin.dtype, yin.ndim, yin.shape);
+  const int64_t n = v.shape[at];
+  if (v.size() > 0)
+    run(backward_kernel, RowParams{v.size() / n, n, Logarithm}, {gin, yin, gx.view}, 8 * v.size());
+  return restored(op, gx, v.dtype, v, at);
+}
+
+py::object logsumexp(py::handle x, const py::tuple& axes, bool keepdims) {
+  const char* op = "logsumexp";
+  const View v = view_of(x, op, "x");
+  check_float(op, v, "x");
+  bool reduced[kMaxDims] = {};
+  for (py::handle a : axes) {
+    const int at = checked_axis(op, v, a.cast<int64_t>());
+    check(!reduced[at], ErrorKind::value, op, ": axis ", at, " is named twice");
+    reduced[at] = true;
+  }
+  py::list order;
+  int64_t shape[kMaxDims], length = 1, count = 1;
+  int ndim = 0;
+  for (int i = 0; i < v.ndim; ++i) {
+    if (!reduced[i]) order.append(i);
+    (reduced[i] ? length : count) *= v.shape[i];
+    if (!reduced[i] || keepdims) shape[ndim++] = reduced[i] ? 1 : v.shape[i];
+  }
+  for (int i = 0; i < v.ndim; ++i)
+    if (reduced[i]) order.append(i);
+  Keep keep{py::reinterpret_borrow<py::object>(x).attr("transpose")(py::tuple(order))};
+  const View in = prepared(op, "x", keep[0], compute_dtype(v.dtype), keep);
+  const Output y = empty(op, in.dtype, ndim, shape);
+  run(logsumexp_kernel, RowParams{count, length, false}, {in, y.view}, 8 * v.size());
+  return finished(op, y, v.dtype);
+}
+
+struct EntropyParams {
+  int64_t rows, classes, ignore_index;
+  double smoothing;
+};
+
+// views: x, target, weight, loss, lse.
+void cross_entropy_kernel(const EntropyParams& p, const View* views) {
+  dispatch_compute(views[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T *x = views[0].ptr<T>(), *weight = views[2].ptr<T>();
+    const int64_t* target = views[1].ptr<int64_t>();
+    T *loss = views[3].ptr<T>(), *lse = views[4].ptr<T>();
+    const T hard = T(1 - p.smoothing),
+            soft = T(p.smoothing / double(std::max<int64_t>(p.classes, 1)));
+    parallel_for(p.rows, grain_of(p.classes), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T* row = x + i * p.classes;
+        lse[i] = p.classes ? rows<T>().logsumexp(p.classes, row) : T(-__builtin_inf());
+        loss[i] = 0;
+        const int64_t t = target[i];
+        if (t == p.ignore_index) continue;
+        loss[i] = hard * (weight ? weight[t] : T(1)) * (lse[i] - row[t]);
+        if (p.smoothing == 0) continue;
+        double total = 0;
+        for (int64_t c = 0; c < p.classes; ++c)
+          total += double(weight ? weight[c] : T(1)) * double(lse[i] - row[c]);
+        loss[i] += soft * T(total);
+      }
+    });
+  });
+}
+
+// views: g, x, lse, target, weight, gx.
+void cross_entropy_grad_kernel(const EntropyParams& p, const View* views) {
+  dispatch_compute(views[0].dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T *g = views[0].ptr<T>(), *x = views[1].ptr<T>(), *lse = views[2].ptr<T>();
+    const int64_t* target = views[3].ptr<int64_t>();
+    const T* weight = views[4].ptr<T>();
+    T* gx = views[5].ptr<T>();
+    const T hard = T(1 - p.smoothing),
+            soft = T(p.smoothing / double(std::max<int64_t>(p.classes, 1)));
+    double all = double(p.classes);
+    if (weight != nullptr) {
+      all = 0;
+      for (int64_t c = 0; c < p.classes; ++c) all += double(weight[c]);
+    }
+    parallel_for(p.rows, grain_of(p.classes), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        T* out = gx + i * p.classes;
+        const int64_t t = target[i];
+        if (t == p.ignore_index) {
+          for (int64_t c = 0; c < p.classes; ++c) out[c] = 0;
+          continue;
+        }
+        const T own = hard * (weight ? weight[t] : T(1));
+        rows<T>().exp_shifted(p.classes, x + i * p.classes, lse[i], g[i] * (own + soft * T(all)),
+                              out);
+        out[t] -= g[i] * own;
+        if (p.smoothing == 0) continue;
+        for (int64_t c = 0; c < p.classes; ++c) out[c] -= g[i] * soft * (weight ? weight[c] : T(1));
+      }
+    });
+  });
+}
+
+// target as contiguous int64 of N elements, every one a class or ignore_index.
+View checked_target(const char* op, const View& x, py::handle h, int64_t ignore_index, Keep& keep) {
+  const View t = view_of(h, op, "target");
+  check(x.ndim == 2, ErrorKind::shape, op, ": x expects shape (N, C), got ", shape_of(x));
+  check(t.dtype == DType::i64, ErrorKind::dtype, op, ": target must be int64, got ",
+        dtype_name(t.dtype));
+  check(t.ndim == 1 && t.shape[0] == x.shape[0], ErrorKind::shape, op, ": target expects shape (",
+        x.shape[0], ",) as x has shape ", shape_of(x), ", got ", shape_of(t));
+  py::object copy;
+  const View flat = row_major(op, t, &copy);
+  if (copy) keep.push_back(copy);
+  for (int64_t i = 0; i < flat.shape[0]; ++i) {
+    const int64_t c = flat.ptr<int64_t>()[i];
+    check(c == ignore_index || (c >= 0 && c < x.shape[1]), ErrorKind::index, op, ": target ", c,
+          " at position ", i, " is outside [0, ", x.shape[1], ") and is not ignore_index (",
+          ignore_index, ')');
+  }
+  return flat;
+}
+
+EntropyParams entropy_params(const char* op, const View& x, int64_t ignore_index,
+                             double smoothing) {
+  check_float(op, x, "x");
+  check(smoothing >= 0 && smoothing <= 1, ErrorKind::value, op,
+        ": smoothing must lie in [0, 1], got ", smoothing);
+  return {x.ndim == 2 ? x.shape[0] : 0, x.ndim == 2 ? x.shape[1] : 0, ignore_index, smoothing};
+}
+
+py::tuple cross_entropy(py::handle x, py::handle target, py::handle weight, int64_t ignore_index,
+                        double smoothing) {
+  const char* op = "cross_entropy";
+  const View v = view_of(x, op, "x");
+  const EntropyParams p = entropy_params(op, v, ignore_index, smoothing);
+  Keep keep;
+  const View t = checked_target(op, v, target, ignore_index, keep);
+  const DType d = compute_dtype(v.dtype);
+  const View w = per_element(op, "weight", weight, d, p.classes, keep);
+  const View in = prepared(op, "x", x, d, keep);
+  const Output loss = empty(op, d, 1, &p.rows), lse = empty(op, d, 1, &p.rows);
+  run(cross_entropy_kernel, p, {in, t, w, loss.view, lse.view}, 8 * v.size());
+  return py::make_tuple(finished(op, loss, v.dtype), finished(op, lse, v.dtype));
+}
+
+py::object cross_entropy_grad(py::handle g, py::handle x, py::handle lse, py::handle target,
+                              py::handle weight, int64_t ignore_index, double smoothing) {
+  const char* op = "cross_entropy_grad";
+  const View v = view_of(x, op, "x");
+  const EntropyParams p = entropy_params(op, v, ignore_index, smoothing);
+  Keep keep;
+  const View t = checked_target(op, v, target, ignore_index, keep);
+  const DType d = compute_dtype(v.dtype);
+  const View w = per_element(op, "weight", weight, d, p.classes, keep);
+  check(!g.is_none() && !lse.is_none(), ErrorKind::value, op, ": g and lse must be given");
+  const View gin = per_element(op, "g", g, d, p.rows, keep);
+  const View l = per_element(op, "lse", lse, d, p.rows, keep);
+  const View in = prepared(op, "x", x, d, keep);
+  const Output gx = empty(op, d, 2, v.shape);
+  run(cross_entropy_grad_kernel, p, {gin, in, l, t, w, gx.view}, 8 * v.size());
+  return finished(op, gx, v.dtype);
+}
+
+}  // namespace
+
+void bind_softmax(py::module_& m) {
+  m.def("softmax", &forward<false>);
+  m.def("log_softmax", &forward<true>);
+  m.def("softmax_grad", &backward<false>);
+  m.def("log_softmax_grad", &backward<true>);
+  m.def("logsumexp", &logsumexp);
+  m.def("cross_entropy", &cross_entropy);
+  m.def("cross_entropy_grad", &cross_entropy_grad);
+}
+
+}  // namespace tg
