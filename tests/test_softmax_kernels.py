@@ -31,12 +31,10 @@ def test_softmax(shape, dtype, layout, isa):
             y = getattr(cpu, name)(x, axis)
             e = getattr(reference, name)(x, axis)
             assert_close(y, e, reduction_length=n, what=name)
-            if layout == "F":
+            if layout == "F" and x.size > 1:
                 assert y.strides == x.strides
             gx = getattr(cpu, name + "_grad")(g, e, axis)
-            assert_close(
-                gx, getattr(reference, name + "_grad")(g, e, axis), reduction_length=4 * n
-            )
+            assert_close(gx, getattr(reference, name + "_grad")(g, e, axis), reduction_length=4 * n)
         for axes in ((axis,), tuple(range(axis + 1)), ()):
             for keep in (False, True):
                 y = cpu.logsumexp(x, axes, keep)

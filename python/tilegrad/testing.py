@@ -59,8 +59,8 @@ def assert_close(
     else:
         finite = np.abs(y[np.isfinite(y)])
         scale = max(float(finite.max()) if finite.size else 1.0, 1.0)
-        limit = (t * scale if atol is None else atol) + (0.0 if rtol is None else rtol) * np.abs(y)
         with np.errstate(invalid="ignore"):
+            limit = (t * scale if atol is None else atol) + (rtol or 0.0) * np.abs(y)
             error = np.abs(x - y)
             same = (x == y) | (np.isnan(x) & np.isnan(y))
             bad = ~same & ~(error <= limit)
