@@ -130,7 +130,9 @@ def _cross_entropy_fused(
     return (_new(k.cross_entropy_grad(g._array, x, lse, target, weight, ignore, smoothing)),)
 
 
-CROSS_ENTROPY = explicit("cross_entropy", _cross_entropy_vjp, saves=(0,), fused=_cross_entropy_fused)
+CROSS_ENTROPY = explicit(
+    "cross_entropy", _cross_entropy_vjp, saves=(0,), fused=_cross_entropy_fused
+)
 
 
 def _weights(op: str, weight: Any, x: Tensor, classes: int) -> Tensor | None:

@@ -11,9 +11,8 @@ from ..errors import DTypeError, GradientError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..tape import no_grad
 from ..tensor import Tensor
+from .moments import norm
 from .reduce import mean as mean_
-from .reduce import norm
-from .reduce import sum as sum_
 from .rules import convert, explicit, record, sum_to
 from .shape import reshape
 
@@ -152,7 +151,7 @@ def batch_norm(
     axes = (0, *range(2, input.ndim))
     count = math.prod(input.shape[i] for i in axes)
     if count == 1:
-        raise TgValueError(f"{op}: training needs more than one value per channel, got {input.shape}")
+        raise TgValueError(f"{op}: training needs over one value per channel, got {input.shape}")
     m, v = k.moments(x, axes)
     m, v = m.reshape(channels), v.reshape(channels)
     y = k.batch_norm(x, wa, ba, m, v, float(eps))

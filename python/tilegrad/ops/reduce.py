@@ -1,4 +1,4 @@
-"""Reductions over any axes: sums, products, extremes, moments, norms, running sums."""
+"""Reductions over any axes: sums, products, means, extremes, running sums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import DTypeError
 from ..errors import ValueError as TgValueError
 from ..kernels import contract
 from ..tensor import Tensor
-from .binary import maximum, minimum, where
+from .binary import maximum, minimum
 from .index import take_along_dim
 from .join import cat, flip
 from .rules import (
@@ -39,9 +39,10 @@ def spread(t: Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
     return expand(reshape(t, _kept(shape, axes)), shape)
 
 
-def _arguments(
+def arguments(
     op: str, input: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool | None
 ) -> tuple[Tensor, tuple[int, ...], bool]:
+    """The tensor, the sorted axes and keepdim, under either spelling."""
     x = as_operand(input, op)
     if axis is not None:
         if dim is not None:
@@ -51,7 +52,8 @@ def _arguments(
     return x, axes_of(dim, x.ndim, op), bool(keep)
 
 
-def _length(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+def length(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """How many elements one result is made of."""
     return math.prod(shape[i] for i in axes)
 
 
@@ -77,7 +79,7 @@ def sum(
     >>> tg.sum(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), 0)
     tensor([4., 6.])
     """
-    x, axes, keep = _arguments("sum", input, dim, keepdim, axis, keepdims)
+    x, axes, keep = arguments("sum", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
         x = convert(x, dtypes.dtype(dtype))
     a = kernels.of(x._array).reduce(_OP["sum"], x._array, axes, keep)
@@ -101,14 +103,14 @@ def mean(
     >>> tg.mean(tg.tensor([1.0, 2.0, 6.0]))
     tensor(3.)
     """
-    x, axes, keep = _arguments("mean", input, dim, keepdim, axis, keepdims)
+    x, axes, keep = arguments("mean", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
         x = convert(x, dtypes.dtype(dtype))
     if not dtypes.is_floating(x.dtype):
         raise DTypeError(f"mean: expects a floating tensor, got {x.dtype}; pass dtype=")
     d = x.dtype
     wide = convert(x, dtypes.float32) if d.itemsize == 2 else x  # a half sum could overflow
-    return convert(sum(wide, axes, keep) / _length(x.shape, axes), d)
+    return convert(sum(wide, axes, keep) / length(x.shape, axes), d)
 
 
 def _product_of_others(x: Tensor, axis: int) -> Tensor:
@@ -164,7 +166,7 @@ def prod(
     >>> tg.prod(tg.tensor([2.0, 3.0, 4.0]))
     tensor(24.)
     """
-    x, axes, keep = _arguments("prod", input, dim, keepdim, axis, keepdims)
+    x, axes, keep = arguments("prod", input, dim, keepdim, axis, keepdims)
     return _prod(x if dtype is None else convert(x, dtypes.dtype(dtype)), axes, keep)
 
 
@@ -195,7 +197,7 @@ def amax(
     >>> tg.amax(tg.tensor([[1, 5], [3, 2]]), 1)
     tensor([5, 3])
     """
-    x, axes, keep = _arguments("amax", input, dim, keepdim, axis, keepdims)
+    x, axes, keep = arguments("amax", input, dim, keepdim, axis, keepdims)
     a = kernels.of(x._array).reduce(_OP["max"], x._array, axes, keep)
     return record(AMAX, a, (x,), axes)
 
@@ -216,7 +218,7 @@ def amin(
     >>> tg.amin(tg.tensor([[1, 5], [3, 2]]), 1)
     tensor([1, 2])
     """
-    x, axes, keep = _arguments("amin", input, dim, keepdim, axis, keepdims)
+    x, axes, keep = arguments("amin", input, dim, keepdim, axis, keepdims)
     a = kernels.of(x._array).reduce(_OP["min"], x._array, axes, keep)
     return record(AMIN, a, (x,), axes)
 
@@ -314,7 +316,7 @@ def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
 def _logical(
     op: str, input: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool | None
 ) -> Tensor:
-    x, axes, keep = _arguments(op, input, dim, keepdim, axis, keepdims)
+    x, axes, keep = arguments(op, input, dim, keepdim, axis, keepdims)
     return constant(kernels.of(x._array).reduce(_OP[op], x._array, axes, keep))
 
 
@@ -360,150 +362,6 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
     tensor(2)
     """
     return sum(as_operand(input, "count_nonzero") != 0, dim)
-
-
-# --- moments --------------------------------------------------------------------------------------
-def _var_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> tuple:
-    (x,) = inputs
-    axes, factor = params
-    return (spread(g, axes, x.shape) * (x - mean(x, axes, True)) * (2.0 * factor),)
-
-
-VAR = explicit("var", _var_vjp, saves=(0,))
-
-
-def var(
-    input: Any,
-    dim: Any = None,
-    *,
-    correction: float = 1,
-    unbiased: bool | None = None,
-    keepdim: bool = False,
-    axis: Any = None,
-    keepdims: bool | None = None,
-) -> Tensor:
-    """The variance over the axes dim: sum((x - mean)**2) / (n - correction).
-
-    input: floating. correction 1 (Bessel's) is the default, unbiased=False means 0. NaN where no
-    degree of freedom is left. Raises DTypeError for integers.
-
-    >>> import tilegrad as tg
-    >>> tg.var(tg.tensor([1.0, 2.0, 3.0]))
-    tensor(1.)
-    """
-    x, axes, keep = _arguments("var", input, dim, keepdim, axis, keepdims)
-    if not dtypes.is_floating(x.dtype):
-        raise DTypeError(f"var: expects a floating tensor, got {x.dtype}")
-    if unbiased is not None:
-        correction = 1 if unbiased else 0
-    n = _length(x.shape, axes)
-    left = n - correction
-    ratio = n / left if left > 0 else math.inf
-    biased = kernels.of(x._array).moments(x._array, axes)[1]
-    if ratio == 1.0:
-        y = biased
-    else:
-        k = kernels.of(biased)
-        y = k.binary(contract.BINARY.index("mul"), biased, Tensor._new(biased).new_full((), ratio)._array)
-    if not keep:
-        y = y.reshape(tuple([m for i, m in enumerate(x.shape) if i not in axes]))
-    return record(VAR, y, (x,), (axes, 1.0 / left if left > 0 else math.inf))
-
-
-def std(input: Any, dim: Any = None, **options: Any) -> Tensor:
-    """The standard deviation over the axes dim: the square root of ``var``, with its arguments.
-
-    >>> import tilegrad as tg
-    >>> tg.std(tg.tensor([1.0, 2.0, 3.0]))
-    tensor(1.)
-    """
-    return var(input, dim, **options).sqrt()
-
-
-def var_mean(input: Any, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
-    """``(var(...), mean(...))`` over the same axes.
-
-    >>> import tilegrad as tg
-    >>> tg.var_mean(tg.tensor([1.0, 2.0, 3.0]))
-    (tensor(1.), tensor(2.))
-    """
-    keep = options.get("keepdim", False) or options.get("keepdims") or False
-    return var(input, dim, **options), mean(input, dim, keep, axis=options.get("axis"))
-
-
-def std_mean(input: Any, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
-    """``(std(...), mean(...))`` over the same axes.
-
-    >>> import tilegrad as tg
-    >>> tg.std_mean(tg.tensor([1.0, 2.0, 3.0]))
-    (tensor(1.), tensor(2.))
-    """
-    v, m = var_mean(input, dim, **options)
-    return v.sqrt(), m
-
-
-def _norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, shapes: Any) -> tuple:
-    (x,) = inputs
-    y = spread(out, axes, x.shape)
-    # At the origin the gradient is taken as zero.
-    safe = where(y == 0, 1.0, y)
-    return (spread(g, axes, x.shape) * where(y == 0, 0.0, x / safe),)
-
-
-NORM = explicit("norm", _norm_vjp, saves=(0, -1))
-
-
-def norm(
-    input: Any, p: float | str = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Tensor:
-    """The p-norm sum(|x|**p)**(1/p) over the axes dim.
-
-    p: a number, inf, -inf, 0 (the count of non-zeros) or "fro" (2). input: floating. The gradient
-    of the 2-norm at the origin is 0. Raises DTypeError for integers.
-
-    >>> import tilegrad as tg
-    >>> tg.norm(tg.tensor([3.0, 4.0]))
-    tensor(5.)
-    """
-    x = as_operand(input, "norm")
-    if dtype is not None:
-        x = convert(x, dtypes.dtype(dtype))
-    if not dtypes.is_floating(x.dtype):
-        raise DTypeError(f"norm: expects a floating tensor, got {x.dtype}")
-    axes = axes_of(dim, x.ndim, "norm")
-    order = 2.0 if p == "fro" else float(p)
-    if order == 2.0:
-        with_square = sum(x.detach().square(), axes, keepdim)
-        return record(NORM, with_square.sqrt()._array, (x,), axes)
-    if order == math.inf:
-        return amax(x.abs(), axes, keepdim)
-    if order == -math.inf:
-        return amin(x.abs(), axes, keepdim)
-    if order == 0.0:
-        return sum(convert(x != 0, x.dtype), axes, keepdim)
-    if order == 1.0:
-        return sum(x.abs(), axes, keepdim)
-    return sum(x.abs() ** order, axes, keepdim) ** (1.0 / order)
-
-
-def _logsumexp_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, shapes: Any) -> tuple:
-    (x,) = inputs
-    return (spread(g, axes, x.shape) * (x - spread(out, axes, x.shape)).exp(),)
-
-
-LOGSUMEXP = explicit("logsumexp", _logsumexp_vjp, saves=(0, -1))
-
-
-def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """ln(sum(e**x)) over the axes dim, without overflow; -inf over nothing. input: floating.
-
-    >>> import tilegrad as tg
-    >>> tg.logsumexp(tg.tensor([1000.0, 1000.0]), 0)
-    tensor(1000.6931)
-    """
-    x, axes, keep = _arguments("logsumexp", input, dim, keepdim, None, None)
-    a = kernels.of(x._array).logsumexp(x._array, axes, keep)
-    return record(LOGSUMEXP, a, (x,), axes)
 
 
 # --- running sums ---------------------------------------------------------------------------------
@@ -563,12 +421,12 @@ def _running(op: str, rule: Any, input: Any, dim: Any, dtype: Any) -> Tensor:
 METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        sum, mean, prod, amax, amin, max, min, argmax, argmin, any, all, count_nonzero, var, std,
-        norm, logsumexp, cumsum, cumprod,
+        sum, mean, prod, amax, amin, max, min, argmax, argmin, any, all, count_nonzero, cumsum,
+        cumprod,
     )
 }  # fmt: skip
 
 __all__ = [
-    "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum",
-    "logsumexp", "max", "mean", "min", "norm", "prod", "std", "std_mean", "sum", "var", "var_mean",
+    "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "max",
+    "mean", "min", "prod", "sum",
 ]  # fmt: skip
