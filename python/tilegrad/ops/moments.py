@@ -53,10 +53,7 @@ def var(
     if ratio == 1.0:
         y = biased
     else:
-        k = kernels.of(biased)
-        y = k.binary(
-            contract.BINARY.index("mul"), biased, Tensor._new(biased).new_full((), ratio)._array
-        )
+        y = (Tensor._new(biased) * ratio)._array
     if not keep:
         y = y.reshape(tuple([m for i, m in enumerate(x.shape) if i not in axes]))
     return record(VAR, y, (x,), (axes, 1.0 / left if left > 0 else math.inf))
