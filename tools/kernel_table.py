@@ -1,5 +1,6 @@
 """Writes the table of kernels in docs/kernels.md from the contract; ``--check`` only compares."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def table() -> str:
     """One row per entry; marks of Markdown in the texts are escaped."""
     rows = ["| kernel | arguments | results | dtypes | |", "|---|---|---|---|---|"]
     for k in contract.KERNELS:
-        doc = k.doc.replace("|", "\\|").replace("*", "\\*")
+        doc = re.sub(r"([|*\[\]])", r"\\\1", k.doc)
         rows.append(f"| `{k.name}` | `{k.args}` | `{k.out}` | {k.dtypes} | {doc} |")
     return "\n".join(rows) + "\n"
 

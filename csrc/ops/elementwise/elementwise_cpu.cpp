@@ -207,7 +207,7 @@ void run_binary(const BinaryCall& call, const View& out, const View& a, const Vi
 py::object binary(int op, py::handle a, py::handle b) {
   const View x = view_of(a, "binary", "a"), y = view_of(b, "binary", "b");
   const BinaryCall call = checked_binary("binary", op, x, y);
-  Output out = empty_broadcast("binary", x.dtype, {&x, &y}, {"a", "b"});
+  Output out = empty_broadcast(kBinary[op], x.dtype, {&x, &y}, {"a", "b"});
   if (out.view.size() != 0) check_integer_operand("binary", call.op, y);
   run_binary(call, out.view, x, y);
   return out.array;
@@ -247,7 +247,7 @@ py::object compare(int op, py::handle a, py::handle b) {
   const Compare id = checked_op<Compare>("compare", op, kCompare);
   const View x = view_of(a, "compare", "a"), y = view_of(b, "compare", "b");
   check_same_dtype("compare", x, "a", y, "b");
-  Output out = empty_broadcast("compare", DType::b1, {&x, &y}, {"a", "b"});
+  Output out = empty_broadcast(kCompare[op], DType::b1, {&x, &y}, {"a", "b"});
   run_elements(kernels().elementwise->compare(id, x.dtype),
                {out.view, like(x, out.view), like(y, out.view)}, 0, 0, Cost::move,
                Arithmetic::exact);

@@ -215,8 +215,11 @@ py::tuple batch_norm_grad(py::handle g, py::handle x, py::handle weight, py::han
 }  // namespace
 
 void bind_norm(py::module_& m) {
-  m.def("batch_norm", &batch_norm);
-  m.def("batch_norm_grad", &batch_norm_grad);
+  using py::arg;
+  m.def("batch_norm", &batch_norm, arg("x"), arg("weight"), arg("bias"), arg("mean"), arg("var"),
+        arg("eps"));
+  m.def("batch_norm_grad", &batch_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),
+        arg("var"), arg("eps"));
   bind_layer_norm(m);
 }
 

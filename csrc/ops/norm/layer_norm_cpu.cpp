@@ -285,10 +285,13 @@ py::tuple group_norm_grad(py::handle g, py::handle x, py::handle weight, py::han
 }  // namespace
 
 void bind_layer_norm(py::module_& m) {
-  m.def("layer_norm", &layer_norm);
-  m.def("layer_norm_grad", &layer_norm_grad);
-  m.def("group_norm", &group_norm);
-  m.def("group_norm_grad", &group_norm_grad);
+  using py::arg;
+  m.def("layer_norm", &layer_norm, arg("x"), arg("weight"), arg("bias"), arg("ndim"), arg("eps"));
+  m.def("layer_norm_grad", &layer_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),
+        arg("rstd"), arg("ndim"));
+  m.def("group_norm", &group_norm, arg("x"), arg("weight"), arg("bias"), arg("groups"), arg("eps"));
+  m.def("group_norm_grad", &group_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),
+        arg("rstd"), arg("groups"));
 }
 
 }  // namespace tg

@@ -285,13 +285,16 @@ py::object cross_entropy_grad(py::handle g, py::handle x, py::handle lse, py::ha
 }  // namespace
 
 void bind_softmax(py::module_& m) {
-  m.def("softmax", &forward<false>);
-  m.def("log_softmax", &forward<true>);
-  m.def("softmax_grad", &backward<false>);
-  m.def("log_softmax_grad", &backward<true>);
-  m.def("logsumexp", &logsumexp);
-  m.def("cross_entropy", &cross_entropy);
-  m.def("cross_entropy_grad", &cross_entropy_grad);
+  using py::arg;
+  m.def("softmax", &forward<false>, arg("x"), arg("axis"));
+  m.def("log_softmax", &forward<true>, arg("x"), arg("axis"));
+  m.def("softmax_grad", &backward<false>, arg("g"), arg("y"), arg("axis"));
+  m.def("log_softmax_grad", &backward<true>, arg("g"), arg("y"), arg("axis"));
+  m.def("logsumexp", &logsumexp, arg("x"), arg("axes"), arg("keepdims"));
+  m.def("cross_entropy", &cross_entropy, arg("x"), arg("target"), arg("weight"),
+        arg("ignore_index"), arg("smoothing"));
+  m.def("cross_entropy_grad", &cross_entropy_grad, arg("g"), arg("x"), arg("lse"), arg("target"),
+        arg("weight"), arg("ignore_index"), arg("smoothing"));
 }
 
 }  // namespace tg

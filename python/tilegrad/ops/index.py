@@ -132,9 +132,12 @@ def _same_dtype(op: str, input: Tensor, name: str, other: Tensor) -> None:
 
 
 # --- take: whole slices along one axis ------------------------------------------------------------
-def take_slices(x: Tensor, index: Tensor, axis: int) -> Tensor:
-    """The recorded take: x.shape[:axis] + index.shape + x.shape[axis + 1:]."""
-    y = kernels.of(x._array).take(x._array, index._array, axis)
+def take_slices(x: Tensor, index: Tensor, axis: int, op: str = "take") -> Tensor:
+    """The recorded take: x.shape[:axis] + index.shape + x.shape[axis + 1:]; op is for errors."""
+    try:
+        y = kernels.of(x._array).take(x._array, index._array, axis)
+    except TgIndexError as e:
+        raise TgIndexError(str(e).replace("take", op, 1)) from None
     return record(TAKE, y, (x, index), axis)
 
 
@@ -185,7 +188,7 @@ def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
             [4, 4, 3]])
     """
     axis, at = _one_axis("index_select", input, dim, index)
-    return take_slices(input, at, axis)
+    return take_slices(input, at, axis, "index_select")
 
 
 def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: Any = 1) -> Tensor:
