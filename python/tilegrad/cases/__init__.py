@@ -38,7 +38,7 @@ class Arg:
 
     def make(self, rng: np.random.Generator, dtype: Any, integers: bool = False) -> np.ndarray:
         """A fresh array; integers: small whole numbers, so that linear ops are exact."""
-        return lay_out(self._values(rng, integers), self.layout).astype(
+        return lay_out(np.asarray(self._values(rng, integers)), self.layout).astype(
             self._dtype(dtype), copy=False
         )
 

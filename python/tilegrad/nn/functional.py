@@ -9,9 +9,13 @@ from typing import Any
 from .. import ops
 from ..errors import ValueError as TgValueError
 from ..ops import linear as linear
+from ..ops import log_softmax as log_softmax
 from ..ops import sigmoid as sigmoid
+from ..ops import softmax as softmax
 from ..ops import softplus as softplus
 from ..ops import tanh as tanh
+from ..ops.classification import cross_entropy as cross_entropy
+from ..ops.classification import nll_loss as nll_loss
 from ..ops.conv import conv1d as conv1d
 from ..ops.conv import conv2d as conv2d
 from ..ops.conv import conv3d as conv3d
@@ -21,6 +25,10 @@ from ..ops.conv import conv_transpose3d as conv_transpose3d
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.join import pad as pad
+from ..ops.normalization import batch_norm as batch_norm
+from ..ops.normalization import group_norm as group_norm
+from ..ops.normalization import layer_norm as layer_norm
+from ..ops.normalization import normalize as normalize
 from ..ops.random import dropout as dropout
 from ..ops.random import dropout1d as dropout1d
 from ..ops.random import dropout2d as dropout2d
@@ -30,8 +38,8 @@ from ..tensor import Tensor
 # The families that are still to come publish these; explicit imports replace this line then.
 _COMING = """
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d batch_norm cross_entropy
-group_norm layer_norm log_softmax max_pool1d max_pool2d max_pool3d nll_loss softmax
+adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d
+max_pool1d max_pool2d max_pool3d
 """.split()
 globals().update({name: ops.PUBLIC[name] for name in _COMING if name in ops.PUBLIC})
 

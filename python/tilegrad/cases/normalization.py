@@ -1,0 +1,63 @@
+"""Rows of the normalisations."""
+
+from . import Arg, Case
+
+_EVAL = {"training": False}
+
+
+def _train(x, weight=None, bias=None, **options):  # type: ignore[no-untyped-def]
+    from tilegrad.nn import functional as F
+
+    return F.batch_norm(x, None, None, weight, bias, training=True, **options)
+
+
+def _w(n: int) -> tuple[Arg, Arg]:
+    return Arg((n,), 0.5, 2.0), Arg((n,))
+
+
+def _batch(name: str, x: Arg, affine: bool = True, **options: object) -> Case:
+    inputs = (x, *_w(x.shape[1])) if affine else (x,)
+    return Case(name, "batch_norm", inputs, call=_train, reduction=200, **options)
+
+
+_STATS = (Arg((4,), -0.5, 0.5, grad=False), Arg((4,), 0.5, 2.0, grad=False))
+
+CASES = [
+    _batch("images", Arg((3, 4, 5, 5))),
+    _batch("matrix", Arg((9, 4))),
+    _batch("channels_last", Arg((3, 4, 5, 5), layout="channels_last")),
+    _batch("non_contiguous", Arg((3, 4, 5), layout="strided")),
+    _batch("no_weight", Arg((3, 4, 5, 5)), affine=False),
+    _batch("empty_batch", Arg((0, 4, 3, 3)), second=False),
+    _batch("resnet_layer", Arg((16, 64, 56, 56)), bench=True, flops=16 * 64 * 56 * 56 * 6.0,
+           bytes=16 * 64 * 56 * 56 * 8.0, second=False),
+    Case("inference", "batch_norm", (Arg((3, 4, 5, 5)), *_STATS, *_w(4)), _EVAL, reduction=75),
+    Case("inference_no_weight", "batch_norm", (Arg((3, 4, 5, 5)), *_STATS), _EVAL, reduction=75),
+    Case("last_axis", "layer_norm", (Arg((3, 4, 17)), *_w(17)), {"normalized_shape": (17,)},
+         reduction=60, call=lambda x, w, b, normalized_shape: _layer(x, normalized_shape, w, b)),
+    Case("two_axes", "layer_norm", (Arg((5, 4, 6)), Arg((4, 6), 0.5, 2.0), Arg((4, 6))),
+         {"normalized_shape": (4, 6)}, reduction=60,
+         call=lambda x, w, b, normalized_shape: _layer(x, normalized_shape, w, b)),
+    Case("no_weight", "layer_norm", (Arg((5, 33), layout="strided"),),
+         {"normalized_shape": (33,)}, reduction=60),
+    Case("bias_only", "layer_norm", (Arg((5, 33)), Arg((33,))), {"normalized_shape": (33,)},
+         reduction=60, call=lambda x, b, normalized_shape: _layer(x, normalized_shape, None, b)),
+    Case("groups", "group_norm", (Arg((3, 6, 5)), *_w(6)), {"num_groups": 3}, reduction=60,
+         call=lambda x, w, b, num_groups: _group(x, num_groups, w, b)),
+    Case("one_group", "group_norm", (Arg((3, 6, 5, 2)), *_w(6)), {"num_groups": 1}, reduction=60,
+         call=lambda x, w, b, num_groups: _group(x, num_groups, w, b)),
+    Case("no_weight", "group_norm", (Arg((3, 6, 5)),), {"num_groups": 2}, reduction=60),
+    Case("rows", "normalize", (Arg((4, 5), 0.5, 2.0),), {"dim": 1}, reduction=5),
+]  # fmt: skip
+
+
+def _layer(x, shape, w, b):  # type: ignore[no-untyped-def]
+    from tilegrad.nn import functional as F
+
+    return F.layer_norm(x, shape, w, b)
+
+
+def _group(x, groups, w, b):  # type: ignore[no-untyped-def]
+    from tilegrad.nn import functional as F
+
+    return F.group_norm(x, groups, w, b)
