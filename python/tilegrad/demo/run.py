@@ -3,6 +3,7 @@ the NumPy reference."""
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from .. import data, kernels, nn, ops, optim
-from ..bench.kernel_calls import compare, recording
 from ..bench.report import processor
 from ..errors import PackageError
 from ..generator import Generator
 from ..train.checkpoint import save_checkpoint
 from ..train.loop import Progress, fit, predict
 from ..train.progress import display
+from . import table
 from .figure import draw
 from .lenet import Shift, lenet5
 
@@ -178,8 +179,9 @@ def demo(
         print(f"picture: {picture}")
     except PackageError as e:
         print(f"no picture: {e}")
-    kernel_table(run)
-    return 0
+    x, y = next(iter(run.loader))
+    right = table.show(table.record_step(run.model, run.optimizer, x, y), len(x))
+    return 0 if right else 1
 
 
 def _save(run: Run, out: Path, progress: Progress) -> str:
@@ -189,45 +191,8 @@ def _save(run: Run, out: Path, progress: Progress) -> str:
         return f"none ({e})"
 
 
-def kernel_table(run: Run, budget: float = 0.05) -> None:
-    """Records the kernels of one training step and prints how each fares against the reference."""
-    x, y = next(iter(run.loader))
-    with recording() as calls:
-        loss = nn.functional.cross_entropy(run.model(x), y)
-        run.optimizer.zero_grad()
-        loss.backward()
-        run.optimizer.step()
-    run.optimizer.zero_grad()
-    rows = compare(calls, budget=budget)
-    print(f"\nThe kernels of one training step, {len(x)} images (medians; times in microseconds):")
-    head = ("kernel", "calls", "time", "speed", "NumPy", "ratio", "error")
-    lines = [
-        (
-            r.label, str(r.calls), f"{r.time.median * 1e6:.1f}", r.speed,
-            f"{r.reference.median * 1e6:.1f}", f"{r.reference.median / r.time.median:.1f}x",
-            f"{r.error:.1e}",
-        )
-        for r in rows
-    ]  # fmt: skip
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    for line in [head, *lines]:
-        first, *rest = (t.ljust(w) if i == 0 else t.rjust(w)
-                        for i, (t, w) in enumerate(zip(line, widths, strict=True)))  # fmt: skip
-        print("  ".join([first, *rest]))
-    total, base = (
-        sum(r.calls * t.median for r, t in zip(rows, ts, strict=True))
-        for ts in ([r.time for r in rows], [r.reference for r in rows])
-    )
-    print(f"all kernels of the step: {total * 1e3:.2f} ms, NumPy {base * 1e3:.2f} ms")
-    wrong = [r.label for r in rows if not r.correct]
-    if wrong:
-        print(f"WRONG results: {', '.join(wrong)}")
-
-
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 of all parameters: equal if and only if the weights are, bit for bit."""
-    import hashlib
-
     digest = hashlib.sha256()
     for key, t in model.state_dict().items():
         digest.update(key.encode())

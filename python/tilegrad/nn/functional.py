@@ -8,6 +8,12 @@ from typing import Any
 
 from .. import ops
 from ..errors import ValueError as TgValueError
+from ..ops import conv1d as conv1d
+from ..ops import conv2d as conv2d
+from ..ops import conv3d as conv3d
+from ..ops import conv_transpose1d as conv_transpose1d
+from ..ops import conv_transpose2d as conv_transpose2d
+from ..ops import conv_transpose3d as conv_transpose3d
 from ..ops import linear as linear
 from ..ops import log_softmax as log_softmax
 from ..ops import sigmoid as sigmoid
@@ -16,12 +22,6 @@ from ..ops import softplus as softplus
 from ..ops import tanh as tanh
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
-from ..ops.conv import conv1d as conv1d
-from ..ops.conv import conv2d as conv2d
-from ..ops.conv import conv3d as conv3d
-from ..ops.conv import conv_transpose1d as conv_transpose1d
-from ..ops.conv import conv_transpose2d as conv_transpose2d
-from ..ops.conv import conv_transpose3d as conv_transpose3d
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.join import pad as pad
@@ -35,13 +35,10 @@ from ..ops.random import dropout2d as dropout2d
 from ..ops.random import dropout3d as dropout3d
 from ..tensor import Tensor
 
-# The families that are still to come publish these; explicit imports replace this line then.
-_COMING = """
-adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d
-max_pool1d max_pool2d max_pool3d
-""".split()
-globals().update({name: ops.PUBLIC[name] for name in _COMING if name in ops.PUBLIC})
+# The pooling family is still to come; explicit imports replace this then.
+for _family in ops.FAMILIES:
+    if _family.__name__.endswith(".pool"):
+        globals().update({k: v for k, v in vars(_family).items() if "pool" in k})
 
 
 def _into(input: Any, y: Tensor, inplace: bool) -> Tensor:
