@@ -1,5 +1,7 @@
 """Rows of the normalisations."""
 
+from typing import Any
+
 from . import Arg, Case
 
 _EVAL = {"training": False}
@@ -15,7 +17,7 @@ def _w(n: int) -> tuple[Arg, Arg]:
     return Arg((n,), 0.5, 2.0), Arg((n,))
 
 
-def _batch(name: str, x: Arg, affine: bool = True, **options: object) -> Case:
+def _batch(name: str, x: Arg, affine: bool = True, **options: Any) -> Case:
     inputs = (x, *_w(x.shape[1])) if affine else (x,)
     return Case(name, "batch_norm", inputs, call=_train, reduction=200, **options)
 

@@ -1,6 +1,7 @@
 """Rows of the reductions."""
 
 import math
+from typing import Any
 
 from . import Arg, Case
 
@@ -8,8 +9,8 @@ _S = (3, 4, 5)
 
 
 def _rows(op: str, exact: bool, kind: str = "float", low: float = -2.0, high: float = 2.0,
-          **options: object) -> list[Case]:  # fmt: skip
-    def row(name: str, arg: Arg, **params: object) -> Case:
+          **options: Any) -> list[Case]:  # fmt: skip
+    def row(name: str, arg: Arg, **params: Any) -> Case:
         return Case(name, op, (arg,), params, exact=exact, reduction=math.prod(arg.shape) or 1,
                     **options)  # fmt: skip
 

@@ -1,11 +1,13 @@
 """Rows of the views and copies."""
 
+from typing import Any
+
 from . import Arg, Case
 
 _S = (2, 3, 4)
 
 
-def _row(name: str, op: str, *inputs: Arg, **params: object) -> Case:
+def _row(name: str, op: str, *inputs: Arg, **params: Any) -> Case:
     return Case(name, op, inputs or (Arg(_S),), params, exact=True)
 
 

@@ -147,8 +147,8 @@ def logsumexp(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
     """ln(sum(e**x)) over the axes dim, without overflow; -inf over nothing. input: floating.
 
     >>> import tilegrad as tg
-    >>> tg.logsumexp(tg.tensor([1000.0, 1000.0]), 0)
-    tensor(1000.6931)
+    >>> tg.logsumexp(tg.tensor([1000.0, 1000.0], dtype=tg.float64), 0)
+    tensor(1000.6931, dtype=float64)
     """
     x, axes, keep = arguments("logsumexp", input, dim, keepdim, None, None)
     a = kernels.of(x._array).logsumexp(x._array, axes, keep)

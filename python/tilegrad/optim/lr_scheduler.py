@@ -174,3 +174,8 @@ class CosineAnnealingLR(LRScheduler):
             return lr + (base - self.eta_min) * now / 2.0
         before = 1.0 + math.cos(math.pi * (self.last_epoch - 1) / self.T_max)
         return self.eta_min + (lr - self.eta_min) * now / before
+
+
+__all__ = [
+    "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "MultiStepLR", "StepLR",
+]  # fmt: skip
