@@ -8,6 +8,7 @@ import numpy as np
 
 from . import dtypes
 from .errors import DTypeError, ShapeError
+from .errors import ValueError as TgValueError
 
 
 def host_array(data: Any, dtype: Any = None) -> np.ndarray:
@@ -23,8 +24,12 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray:
         a = np.asarray(data)
     except ValueError as e:
         raise ShapeError(f"tensor: nested sequences have different lengths ({e})") from e
-    if not typed and a.dtype.kind in "OSUMm":
-        raise DTypeError(f"tensor: data must be numbers, got {_kind(data)}")
+    if not typed:
+        kind = _kind(data)
+        if (a.dtype.kind == "O" and kind == "int") or (a.dtype == dtypes.uint64 and dtype is None):
+            raise TgValueError("tensor: an integer is out of range for int64")
+        if a.dtype.kind in "OSUMm":
+            raise DTypeError(f"tensor: data must be numbers, got {kind}")
     if dtype is None:
         if typed or a.dtype.kind in "biu":
             dtype = dtypes.int64 if not typed and a.dtype.kind in "iu" else dtypes.dtype(a.dtype)

@@ -16,8 +16,8 @@ from ..generator import Generator, default_generator
 from ..tensor import Tensor, check_device
 from .create import _shape
 from .index import extreme
-from .rules import as_operand, convert, linear, promote, record, scalar
-from .shape import expand
+from .rules import as_operand, convert, linear, number, promote, record, scalar
+from .shape import broadcast_shapes, expand
 
 _new = Tensor._new
 
@@ -237,14 +237,18 @@ def normal(
 ) -> Tensor:
     """Normal random numbers: mean and std are numbers with a size, or tensors that broadcast.
 
+    Raises ValueError for a negative std, ShapeError when the tensors do not broadcast.
+
     >>> import tilegrad as tg
     >>> tg.normal(0.0, 2.0, (3,)).shape
     (3,)
     """
     if size is None:
         m, s = promote("normal", mean, std, floating=True)
-        shape = np.broadcast_shapes(m.shape, s.shape)
+        shape = broadcast_shapes(m.shape, s.shape)
         return randn(shape, generator=generator, dtype=m.dtype) * s + m
+    if not number(std, "normal", "std") >= 0:
+        raise TgValueError(f"normal: expects std >= 0, got {std}")
     return randn(size, generator=generator, dtype=dtype) * std + mean
 
 
@@ -298,7 +302,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
 
 def _probability(op: str, p: Any) -> float:
-    p = float(p)
+    p = number(p, op, "p")
     if not 0 <= p <= 1:
         raise TgValueError(f"{op}: p must lie in [0, 1], got {p}")
     return p
