@@ -29,16 +29,23 @@ from ..ops.normalization import batch_norm as batch_norm
 from ..ops.normalization import group_norm as group_norm
 from ..ops.normalization import layer_norm as layer_norm
 from ..ops.normalization import normalize as normalize
+from ..ops.pool import adaptive_avg_pool1d as adaptive_avg_pool1d
+from ..ops.pool import adaptive_avg_pool2d as adaptive_avg_pool2d
+from ..ops.pool import adaptive_avg_pool3d as adaptive_avg_pool3d
+from ..ops.pool import adaptive_max_pool1d as adaptive_max_pool1d
+from ..ops.pool import adaptive_max_pool2d as adaptive_max_pool2d
+from ..ops.pool import adaptive_max_pool3d as adaptive_max_pool3d
+from ..ops.pool import avg_pool1d as avg_pool1d
+from ..ops.pool import avg_pool2d as avg_pool2d
+from ..ops.pool import avg_pool3d as avg_pool3d
+from ..ops.pool import max_pool1d as max_pool1d
+from ..ops.pool import max_pool2d as max_pool2d
+from ..ops.pool import max_pool3d as max_pool3d
 from ..ops.random import dropout as dropout
 from ..ops.random import dropout1d as dropout1d
 from ..ops.random import dropout2d as dropout2d
 from ..ops.random import dropout3d as dropout3d
 from ..tensor import Tensor
-
-# The pooling family is still to come; explicit imports replace this then.
-for _family in ops.FAMILIES:
-    if _family.__name__.endswith(".pool"):
-        globals().update({k: v for k, v in vars(_family).items() if "pool" in k})
 
 
 def _into(input: Any, y: Tensor, inplace: bool) -> Tensor:

@@ -73,9 +73,9 @@ WEIGHT_GRAD = bilinear(
 
 
 # --- arguments ------------------------------------------------------------------------------------
-def _per_axis(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
+def per_axis(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
     """An int, or n of them, as a tuple of n ints."""
-    values = value if isinstance(value, tuple) else (value,) * n
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
     if len(values) == 1:
         values *= n
     if len(values) != n:
@@ -91,8 +91,8 @@ def _pairs(op: str, n: int, padding: Any) -> tuple[tuple[int, int], ...]:
     if isinstance(padding, tuple) and padding and all(isinstance(p, tuple) for p in padding):
         if len(padding) != n or any(len(p) != 2 for p in padding):
             raise TgValueError(f"{op}: padding expects {n} (before, after) pairs, got {padding}")
-        return tuple(_per_axis(op, "padding", p, 2) for p in padding)  # type: ignore[misc]
-    return tuple((p, p) for p in _per_axis(op, "padding", padding, n))
+        return tuple(per_axis(op, "padding", p, 2) for p in padding)  # type: ignore[misc]
+    return tuple((p, p) for p in per_axis(op, "padding", padding, n))
 
 
 @lru_cache(maxsize=1024)
@@ -100,8 +100,8 @@ def _window(
     op: str, n: int, kernel: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Window:
     strides, dilations = (
-        _per_axis(op, "stride", stride, n),
-        _per_axis(op, "dilation", dilation, n),
+        per_axis(op, "stride", stride, n),
+        per_axis(op, "dilation", dilation, n),
     )
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
@@ -112,7 +112,7 @@ def _window(
         widths = tuple((s // 2, s - s // 2) if padding == "same" else (0, 0) for s in spans)
     else:
         widths = _pairs(op, n, padding)
-    return Window(strides, widths, dilations, _per_axis(op, "groups", groups, 1)[0])
+    return Window(strides, widths, dilations, per_axis(op, "groups", groups, 1)[0])
 
 
 def _hashable(value: Any) -> Any:
@@ -157,7 +157,7 @@ def _transposed(
             f"{op}: weight expects {w.shape[0]} input channels (shape {w.shape}), but input has "
             f"shape {x.shape}"
         )
-    extra = _per_axis(op, "output_padding", _hashable(output_padding), n)
+    extra = per_axis(op, "output_padding", _hashable(output_padding), n)
     if any(not 0 <= e < s for e, s in zip(extra, found.stride, strict=True)):
         raise TgValueError(
             f"{op}: output_padding must be at least 0 and less than stride {found.stride}, "
