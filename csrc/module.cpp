@@ -17,6 +17,7 @@ void bind_index(py::module_&);
 void bind_matmul(py::module_&);
 void bind_norm(py::module_&);
 void bind_optim(py::module_&);
+void bind_pool(py::module_&);
 void bind_random(py::module_&);
 void bind_reduce(py::module_&);
 void bind_softmax(py::module_&);
@@ -51,6 +52,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_matmul(m);
   tg::bind_norm(m);
   tg::bind_optim(m);
+  tg::bind_pool(m);
   tg::bind_random(m);
   tg::bind_reduce(m);
   tg::bind_softmax(m);

@@ -121,16 +121,5 @@ void fold_columns(const Sequence& s, const char* x, int64_t step, int64_t cols, 
 extern const FoldTable fold_arithmetic;
 const FoldTable fold_arithmetic{TG_FOLDS(fold_rows), TG_FOLDS(fold_columns)};
 
-void to_half(const float* x, int64_t n, char* y) {
-  constexpr int block = 1 << 20;
-  for (; n > 0; n -= block, x += block, y += 2 * block)
-    narrow_to<half>(x, int(smaller<int64_t>(n, block)), y, 2);
-}
-void to_bfloat16(const float* x, int64_t n, char* y) {
-  constexpr int block = 1 << 20;
-  for (; n > 0; n -= block, x += block, y += 2 * block)
-    narrow_to<bfloat16>(x, int(smaller<int64_t>(n, block)), y, 2);
-}
-
 }  // namespace TG_ISA
 }  // namespace tg

@@ -1,48 +1,11 @@
 // argmax, argmin, cumsum and cumprod along one axis.
-#include "cpu/isa/row_fold.h"
+#include "cpu/isa/row_extreme.h"
 
 namespace tg {
 namespace TG_ISA {
 namespace {
 
-constexpr int kStep = 1024;               // elements of a row looked at before any is located
 constexpr int kCells = kColumnBytes / 8;  // columns at a time
-
-struct Larger {
-  template <class C>
-  static TG_INLINE bool beyond(C a, C b) {
-    return a > b;
-  }
-  using Fold = Max;
-};
-struct Smaller {
-  template <class C>
-  static TG_INLINE bool beyond(C a, C b) {
-    return a < b;
-  }
-  using Fold = Min;
-};
-
-// b beats a; a NaN beats everything but an earlier one.
-template <class Op, class C>
-TG_INLINE bool beats(C b, C a) {
-  return Op::beyond(b, a) | ((b != b) & (a == a));
-}
-
-template <class Op>
-TG_INLINE float extreme(const float* v, int n) {
-  return fold_lanes<typename Op::Fold>(fold_block<typename Op::Fold>(v, n));
-}
-template <class Op>
-TG_INLINE double extreme(const double* v, int n) {
-  return fold_lanes<typename Op::Fold>(fold_block<typename Op::Fold>(v, n));
-}
-template <class Op, class C>
-TG_INLINE C extreme(const C* v, int n) {
-  C a = v[0];
-  for (int i = 1; i < n; ++i) a = Op::beyond(v[i], a) ? v[i] : a;
-  return a;
-}
 
 // n >= 1. Finds the block that holds the extreme, then its place in it.
 template <class Op, class T>
@@ -62,9 +25,7 @@ void arg_rows(const char* x, int64_t stride, int64_t n, int64_t step, int64_t ou
       if (top != top) break;
     }
     const C* v = fetch<T>(row + at * stride, stride, int(smaller<int64_t>(kStep, n - at)), buffer);
-    int i = 0;
-    while (v[i] != best && !(best != best && v[i] != v[i])) ++i;
-    y[o] = at + i;
+    y[o] = at + find(v, best);
   }
 }
 

@@ -62,8 +62,44 @@ struct MomentTable {
   PairedKernel paired_rows[kFloats], paired_columns[kFloats];
 };
 
-// float16 and bfloat16 from float.
-using NarrowKernel = void (*)(const float* x, int64_t n, char* y);
+// One window position per lane: lane l reads tap[t] + l * lane_step elements. y[l] is the maximum
+// and index[l] = offset[t] + l * index_step of the first tap that holds it; offsets ascend.
+struct MaxTaps {
+  const char* const* tap;
+  const int64_t* offset;
+  int taps;  // >= 1
+  int64_t lane_step, index_step, n;
+  char* y;
+  int64_t* index;
+};
+// y[l * y_step] = sum over taps, divided by share * count[l] (by share without count; not at all
+// where share is 0). Two phases, without a count, give y[2 l] and y[2 l + 1].
+struct SumTaps {
+  const char* const* tap[2];
+  int taps[2], phases;
+  int64_t lane_step, n;
+  char* y;
+  int64_t y_step;
+  double share;
+  const char* count;
+};
+// A window of size[i] elements stride[i] bytes apart: its first maximum, at tap[0 .. 2].
+struct Window {
+  const char* x;
+  int64_t size[3], stride[3];
+};
+struct PoolTable {
+  void (*max[kNumDTypes])(const MaxTaps&);  // none for the half types
+  void (*max_window[kNumDTypes])(const Window&, char* y, int64_t* tap);
+  void (*sum[kFloats])(const SumTaps&);
+};
+
+// Rows between a half type and float, strides in bytes.
+using ConvertKernel = void (*)(char* y, int64_t y_stride, const char* x, int64_t x_stride,
+                               int64_t n);
+struct ConvertTable {
+  ConvertKernel widen[2], narrow[2];  // float16, bfloat16
+};
 
 struct RowKernels {
   const FoldTable* fold_arithmetic;  // sum, prod, max, min of floating dtypes
@@ -71,7 +107,8 @@ struct RowKernels {
   const ArgTable* arg;
   const ScanTable* scan;
   const MomentTable* moment;
-  NarrowKernel to_half, to_bfloat16;
+  const ConvertTable* convert;
+  const PoolTable* pool;
 };
 
 // sum and prod of integers are formed in 64 bits, halves in float; any and all in bool.

@@ -2,6 +2,7 @@
 #include "core/args.h"
 #include "core/run.h"
 #include "cpu/isa/kernels.h"
+#include "ops/reduce/convert.h"
 #include "ops/reduce/fold_plan.h"
 #include "ops/reduce/reduce.h"
 
@@ -57,34 +58,16 @@ void paired_kernel(const PlanParams& params, const View* views) {
     join(seq, views[5 + i].data, cell, results, 0, plan.segments, views[i].data);
 }
 
-// views: y, x
-struct NoParams {};
-void narrow_kernel(const NoParams&, const View* views) {
-  const RowKernels& row = *kernels().row;
-  const NarrowKernel narrow = views[0].dtype == DType::f16 ? row.to_half : row.to_bfloat16;
-  narrow(views[1].ptr<float>(), views[1].size(), views[0].data);
-}
-
 py::object moments(py::handle x_array, py::handle axes) {
   const View x = view_of(x_array, "moments", "x");
   check_float("moments", x, "x");
   bool reduced[kMaxDims];
   read_axes(axes, x.ndim, "moments", reduced);
   const Moments m = moments_of("moments", x, reduced, true);
-  return py::make_tuple(narrowed("moments", m.mean, x.dtype).array,
-                        narrowed("moments", m.var, x.dtype).array);
+  return py::make_tuple(narrowed("moments", m.mean, x.dtype), narrowed("moments", m.var, x.dtype));
 }
 
 }  // namespace
-
-DType compute_dtype(DType t) { return is_half(t) ? DType::f32 : t; }
-
-Output narrowed(const char* op, const Output& x, DType t) {
-  if (x.view.dtype == t) return x;
-  Output y = empty_like(op, t, x.view);
-  run(narrow_kernel, NoParams{}, {y.view, x.view}, x.view.size(), Arithmetic::exact);
-  return y;
-}
 
 Moments moments_of(const char* op, const View& x, const bool* reduced, bool keepdims) {
   const DType t = compute_dtype(x.dtype);

@@ -35,8 +35,4 @@ struct PairedSums {
 PairedSums paired_sums(const char* op, const View& x, const View& g, const bool* reduced,
                        const View& mean);
 
-DType compute_dtype(DType t);  // float32 for the half types, else t
-// x in dtype t, where that is a half type and x is contiguous float32; else x itself.
-Output narrowed(const char* op, const Output& x, DType t);
-
 }  // namespace tg

@@ -4,6 +4,7 @@
 #include "core/args.h"
 #include "core/run.h"
 #include "cpu/isa/kernels.h"
+#include "ops/reduce/convert.h"
 #include "ops/reduce/fold_plan.h"
 #include "ops/reduce/reduce.h"
 
@@ -21,9 +22,9 @@ FoldKernel fold_kernel(int op, DType t, bool columns) {
   return (columns ? table.columns : table.rows)[op][int(t)];
 }
 
-// views: y, x, the accumulators (y itself unless y is half) and the results of each segment.
+// views: the results in the accumulator's dtype, x, and the results of each segment.
 void reduce_kernel(const ReduceParams& params, const View* views) {
-  const View &y = views[0], &x = views[1], &sums = views[2], &parts = views[3];
+  const View &sums = views[0], &x = views[1], &parts = views[2];
   const FoldPlan& plan = params.plan;
   const int cell = itemsize(sums.dtype);
   const int64_t results = plan.results();
@@ -45,10 +46,6 @@ void reduce_kernel(const ReduceParams& params, const View* views) {
            sums.data + begin * cell);
     });
   }
-  if (y.dtype != sums.dtype) {
-    const RowKernels& row = *kernels().row;
-    (y.dtype == DType::f16 ? row.to_half : row.to_bfloat16)(sums.ptr<float>(), results, y.data);
-  }
 }
 
 py::object reduce(int op, py::handle x_array, py::handle axes, bool keepdims) {
@@ -64,16 +61,14 @@ py::object reduce(int op, py::handle x_array, py::handle axes, bool keepdims) {
   if (params.plan.length == 0 && (op == 2 || op == 3))
     for (int a = 0; a < x.ndim; ++a)
       if (reduced[a]) check_not_empty(name, x, a);
-  const DType result = op < 4 && is_half(x.dtype) ? x.dtype : acc;
-  Output y = empty_reduced(name, result, x, reduced, keepdims);
-  const int64_t results = params.plan.results(), parts = results * params.plan.segments;
-  if (results == 0) return y.array;
-  Output sums = y, partial = y;
-  if (result != acc) sums = empty(name, acc, 1, &results);
-  if (params.plan.segments > 1) partial = empty(name, acc, 1, &parts);
-  run(reduce_kernel, params, {y.view, x, sums.view, partial.view}, x.size(),
-      op < 2 && is_float(x.dtype) ? Arithmetic::floating : Arithmetic::exact);
-  return y.array;
+  const Output sums = empty_reduced(name, acc, x, reduced, keepdims);
+  const int64_t parts = params.plan.results() * params.plan.segments;
+  if (parts > 0) {
+    const Output partial = params.plan.segments > 1 ? empty(name, acc, 1, &parts) : sums;
+    run(reduce_kernel, params, {sums.view, x, partial.view}, x.size(),
+        op < 2 && is_float(x.dtype) ? Arithmetic::floating : Arithmetic::exact);
+  }
+  return narrowed(name, sums, op < 4 && is_half(x.dtype) ? x.dtype : acc);
 }
 
 }  // namespace

@@ -1,0 +1,199 @@
+// Pooling: neighbouring lanes hold neighbouring outputs (or channels), one tap of the window at a
+// time, in row-major order of the window.
+#include "cpu/isa/row_extreme.h"
+#include "cpu/isa/row_shuffle.h"
+
+namespace tg {
+namespace TG_ISA {
+namespace {
+
+// n <= N lanes, step elements apart, reading nothing beyond the last. S: the step where it is 1 or
+// 2, else 0.
+template <int S, class C>
+TG_INLINE Vec<C> load_lanes(const C* p, int64_t step, int n) {
+  constexpr int N = Vec<C>::N;
+  if constexpr (S == 1) return load_some(p, n);
+  if constexpr (S == 2) return load_even(p, n);
+  C lane[N] = {};
+  for (int i = 0; i < n; ++i) lane[i] = p[i * step];
+  return Vec<C>::load(lane);
+}
+
+// One lane, first maximum, a NaN wins over all but an earlier one.
+template <class C>
+TG_INLINE void max_of_lane(const MaxTaps& a, int64_t lane) {
+  C best = *reinterpret_cast<const C*>(a.tap[0] + lane * a.lane_step * int64_t(sizeof(C)));
+  int at = 0;
+  for (int t = 1; t < a.taps; ++t) {
+    const C v = *reinterpret_cast<const C*>(a.tap[t] + lane * a.lane_step * int64_t(sizeof(C)));
+    if ((v > best) | ((v != v) & (best == best))) {
+      best = v;
+      at = t;
+    }
+  }
+  reinterpret_cast<C*>(a.y)[lane] = best;
+  a.index[lane] = a.offset[at] + lane * a.index_step;
+}
+
+// The lanes carry the offset of their best tap as a number, exact below 2^24.
+template <int S, class C>
+TG_INLINE void max_of_lanes(const MaxTaps& a, int64_t first, int n, const int64_t* lane) {
+  constexpr int N = Vec<C>::N;
+  const int64_t skip = first * a.lane_step;
+  const auto load = [&](int t) {
+    return load_lanes<S>(reinterpret_cast<const C*>(a.tap[t]) + skip, a.lane_step, n);
+  };
+  Vec<C> best = load(0), from = Vec<C>::set1(0);
+  Mask<C> strange = best != best;
+  for (int t = 1; t < a.taps; ++t) {
+    const Vec<C> v = load(t);
+    const Mask<C> wins = v > best;
+    best = select(wins, v, best);
+    from = select(wins, Vec<C>::set1(C(a.offset[t] - a.offset[0])), from);
+    strange = strange | (v != v);
+  }
+  if (__builtin_expect(any(strange), 0)) {
+    for (int i = 0; i < n; ++i) max_of_lane<C>(a, first + i);
+    return;
+  }
+  C* y = reinterpret_cast<C*>(a.y) + first;
+  C rest[N];
+  from.store(rest);
+  const int64_t base = a.offset[0] + first * a.index_step;
+  if (n == N) {
+    best.store(y);
+    for (int i = 0; i < N; ++i) a.index[first + i] = base + lane[i] + int32_t(rest[i]);
+  } else {
+    best.store_n(y, n);
+    for (int i = 0; i < n; ++i) a.index[first + i] = base + lane[i] + int32_t(rest[i]);
+  }
+}
+
+template <int S, class C>
+TG_INLINE void max_of_row(const MaxTaps& a) {
+  constexpr int N = Vec<C>::N;
+  int64_t lane[N], first = 0;
+  for (int i = 0; i < N; ++i) lane[i] = i * a.index_step;
+  for (; first + N <= a.n; first += N) max_of_lanes<S, C>(a, first, N, lane);
+  if (first == a.n) return;
+  if (a.n > N)  // the last vector starts earlier: again rather than in part
+    max_of_lanes<S, C>(a, a.n - N, N, lane);
+  else
+    max_of_lanes<S, C>(a, 0, int(a.n), lane);
+}
+
+template <class C>
+void max_taps(const MaxTaps& a) {
+  if (a.n == 1 || a.offset[a.taps - 1] - a.offset[0] >= int64_t(1) << 24) {
+    for (int64_t i = 0; i < a.n; ++i) max_of_lane<C>(a, i);
+  } else if (a.lane_step == 1) {
+    max_of_row<1, C>(a);
+  } else if (a.lane_step == 2) {
+    max_of_row<2, C>(a);
+  } else {
+    max_of_row<0, C>(a);
+  }
+}
+
+template <class C>
+void max_taps_whole(const MaxTaps& a) {
+  for (int64_t i = 0; i < a.n; ++i) max_of_lane<C>(a, i);
+}
+
+// Finds the piece of a row that holds the maximum, then its place in it.
+template <class C>
+void max_window(const Window& w, char* y, int64_t* tap) {
+  C buffer[kStep], best{};
+  const char* where = nullptr;
+  for (int64_t d = 0; d < w.size[0]; ++d)
+    for (int64_t h = 0; h < w.size[1]; ++h)
+      for (int64_t i = 0; i < w.size[2]; i += kStep) {
+        const char* p = w.x + d * w.stride[0] + h * w.stride[1] + i * w.stride[2];
+        const int n = int(smaller<int64_t>(kStep, w.size[2] - i));
+        const C top = extreme<Larger>(fetch<C>(p, w.stride[2], n, buffer), n);
+        if (where != nullptr && !beats<Larger>(top, best)) continue;
+        best = top;
+        where = p;
+        tap[0] = d;
+        tap[1] = h;
+        tap[2] = i;
+      }
+  const int n = int(smaller<int64_t>(kStep, w.size[2] - tap[2]));
+  tap[2] += find(fetch<C>(where, w.stride[2], n, buffer), best);
+  write(y, best);
+}
+
+template <int S, class C>
+TG_INLINE Vec<C> add_taps(const SumTaps& a, int phase, int64_t first, int n) {
+  Vec<C> sum = Vec<C>::set1(0);
+  for (int t = 0; t < a.taps[phase]; ++t)
+    sum = sum + load_lanes<S>(reinterpret_cast<const C*>(a.tap[phase][t]) + first * a.lane_step,
+                              a.lane_step, n);
+  return sum;
+}
+
+template <int S, class C>
+TG_INLINE void sum_of_lanes(const SumTaps& a, int64_t first, int n) {
+  constexpr int N = Vec<C>::N;
+  C* y = reinterpret_cast<C*>(a.y);
+  Vec<C> x = add_taps<S, C>(a, 0, first, n);
+  const Vec<C> share = Vec<C>::set1(C(a.share));
+  if (a.phases == 2) {
+    Vec<C> z = add_taps<S, C>(a, 1, first, n);
+    if (a.share != 0) {
+      x = x / share;
+      z = z / share;
+    }
+    if (n == N) return store_interleaved(y + 2 * first, x, z);
+    C lane[2 * N];
+    store_interleaved(lane, x, z);
+    for (int i = 0; i < 2 * n; ++i) y[2 * first + i] = lane[i];
+    return;
+  }
+  if (a.count != nullptr)
+    x = x / (share * load_some(reinterpret_cast<const C*>(a.count) + first, n));
+  else if (a.share != 0)
+    x = x / share;
+  if (a.y_step == 1 && n == N) return x.store(y + first);
+  if (a.y_step == 1) return x.store_n(y + first, n);
+  C lane[N];
+  x.store(lane);
+  for (int i = 0; i < n; ++i) y[(first + i) * a.y_step] = lane[i];
+}
+
+template <int S, class C>
+TG_INLINE void sum_of_row(const SumTaps& a) {
+  constexpr int N = Vec<C>::N;
+  int64_t first = 0;
+  for (; first + N <= a.n; first += N) sum_of_lanes<S, C>(a, first, N);
+  if (first == a.n) return;
+  if (a.n > N)
+    sum_of_lanes<S, C>(a, a.n - N, N);
+  else
+    sum_of_lanes<S, C>(a, 0, int(a.n));
+}
+
+template <class C>
+void sum_taps(const SumTaps& a) {
+  if (a.lane_step == 1)
+    sum_of_row<1, C>(a);
+  else if (a.lane_step == 2)
+    sum_of_row<2, C>(a);
+  else
+    sum_of_row<0, C>(a);
+}
+
+}  // namespace
+
+#define TG_INTEGERS(kernel)                                                            \
+  kernel<uint8_t>, kernel<uint8_t>, kernel<int8_t>, kernel<uint16_t>, kernel<int16_t>, \
+      kernel<uint32_t>, kernel<int32_t>, kernel<uint64_t>, kernel<int64_t>
+
+extern const PoolTable pool_table;
+const PoolTable pool_table{
+    {TG_INTEGERS(max_taps_whole), nullptr, nullptr, max_taps<float>, max_taps<double>},
+    {TG_INTEGERS(max_window), nullptr, nullptr, max_window<float>, max_window<double>},
+    {nullptr, nullptr, sum_taps<float>, sum_taps<double>}};
+
+}  // namespace TG_ISA
+}  // namespace tg

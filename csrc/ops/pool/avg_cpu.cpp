@@ -1,0 +1,312 @@
+// Average pooling, fixed and adaptive, and the adjoints: sums over windows.
+//
+// The adjoint of an average divides g by the counts, unless they are all one number, and sums, for
+// every input position, over the outputs whose windows cover it: the same kernel with the tables of
+// the axes turned round.
+#include <algorithm>
+
+#include "core/args.h"
+#include "core/run.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/isa/row.h"
+#include "ops/pool/pool.h"
+#include "ops/reduce/convert.h"
+
+namespace tg {
+namespace {
+
+constexpr int64_t kMostTaps = 256;  // listed one by one; larger windows are reduced by rows
+constexpr int64_t kFewLanes = 4, kManyTaps = 16;  // and so are large windows of few outputs
+
+struct AvgParams {
+  PoolGeometry geometry;
+  Lanes lanes;
+  bool include_padding;
+  double divisor;  // 0: the window's own count
+};
+
+struct SumPool {
+  AxisTaps axes[3];
+  std::vector<double> counts[2];  // along depth and height
+  std::vector<char> widths;       // counts along the width, in y's dtype
+  double divisor = 0;             // instead of counts
+  View y, x;
+  int64_t item;
+
+  double share(int64_t d, int64_t h) const {
+    if (divisor != 0) return divisor;
+    return counts[0].empty() ? 0 : counts[0][d] * counts[1][h];
+  }
+  double width_count(int64_t w) const {
+    if (widths.empty()) return 1;
+    const char* p = widths.data() + w * item;
+    return y.dtype == DType::f64 ? *reinterpret_cast<const double*>(p)
+                                 : double(*reinterpret_cast<const float*>(p));
+  }
+
+  struct Taps {
+    const char* tap[kMostTaps];
+    int count = 0;
+  };
+  // The taps of position (d, h, w) relative to x at base.
+  void list(const char* base, int64_t d, int64_t h, int64_t w, Taps* t) const {
+    const int64_t at[3] = {d, h, w};
+    const int64_t* stride = x.strides + 2;
+    for (int i = 0; i < 3; ++i) base += axes[i].first[at[i]] * stride[i];
+    for (int64_t i = 0; i < axes[0].count[d]; ++i)
+      for (int64_t j = 0; j < axes[1].count[h]; ++j)
+        for (int64_t k = 0; k < axes[2].count[w]; ++k)
+          t->tap[t->count++] = base + i * stride[0] + j * stride[1] + k * stride[2];
+  }
+  int64_t taps(int64_t d, int64_t h, int64_t w) const {
+    return axes[0].count[d] * axes[1].count[h] * axes[2].count[w];
+  }
+
+  // One window at a time, by the reduction kernels: rows of it, or columns of channels.
+  void large(const char* base, int64_t d, int64_t h, int64_t w, int64_t channels, char* out) const {
+    const int64_t at[3] = {d, h, w};
+    Sequence seq{};
+    for (int i = 0; i < 3; ++i) {
+      base += axes[i].first[at[i]] * x.strides[2 + i];
+      const int64_t count = axes[i].count[at[i]], stride = x.strides[2 + i];
+      if (seq.ndim > 0 && seq.stride[0][seq.ndim - 1] == count * stride)
+        seq.size[seq.ndim - 1] *= count;  // rows that follow each other are one
+      else
+        seq.size[seq.ndim++] = count;
+      seq.stride[0][seq.ndim - 1] = stride;
+    }
+    const FoldTable& fold = *kernels().row->fold_arithmetic;
+    const FoldKernel sum = (channels > 0 ? fold.columns : fold.rows)[0][int(x.dtype)];
+    const int64_t n = std::max<int64_t>(channels, 1);
+    sum(seq, base, item, n, 0, taps(d, h, w), out);
+    const double by = share(d, h) * (divisor != 0 ? 1 : width_count(w));
+    if (by == 0) return;
+    for (int64_t i = 0; i < n; ++i) {
+      if (y.dtype == DType::f64)
+        reinterpret_cast<double*>(out)[i] /= by;
+      else
+        reinterpret_cast<float*>(out)[i] /= float(by);
+    }
+  }
+
+  // Positions w, w + period, ... of a row: n of each of the phases.
+  void some(const char* base, int64_t d, int64_t h, int64_t w, int phases, int64_t n,
+            int64_t y_step, char* out) const {
+    Taps taps[2];
+    for (int i = 0; i < phases; ++i) list(base, d, h, w + i, &taps[i]);
+    const char* count = divisor != 0 || widths.empty() ? nullptr : widths.data() + w * item;
+    table()({{taps[0].tap, taps[1].tap},
+             {taps[0].count, taps[1].count},
+             phases,
+             axes[2].advance,
+             n,
+             out,
+             y_step,
+             share(d, h),
+             count});
+  }
+  void (*table() const)(const SumTaps&) { return kernels().row->pool->sum[float_index(x.dtype)]; }
+
+  char* at(const View& v, int64_t n, int64_t c, int64_t d, int64_t h) const {
+    return v.data + n * v.strides[0] + c * v.strides[1] + d * v.strides[2] + h * v.strides[3];
+  }
+
+  void row(int64_t n, int64_t c, int64_t d, int64_t h) const {
+    const AxisTaps& w = axes[2];
+    const char* base = x.data + n * x.strides[0] + c * x.strides[1];
+    char* out = at(y, n, c, d, h);
+    const int64_t step = y.strides[4], lanes = (w.end - w.begin) / w.period;
+    const auto one = [&](int64_t i) {
+      if (taps(d, h, i) >= kManyTaps)
+        large(base, d, h, i, 0, out + i * step);
+      else
+        some(base, d, h, i, 1, 1, 1, out + i * step);
+    };
+    bool by_lanes = lanes >= kFewLanes;
+    for (int64_t r = 0; r < w.period && by_lanes; ++r)
+      by_lanes = taps(d, h, w.begin + r) <= kMostTaps;
+    const int64_t begin = by_lanes ? w.begin : 0, end = by_lanes ? w.end : 0;
+    for (int64_t i = 0; i < begin; ++i) one(i);
+    if (by_lanes && w.period <= 2)
+      some(base, d, h, begin, int(w.period), lanes, 1, out + begin * step);
+    else if (by_lanes)
+      for (int64_t r = 0; r < w.period; ++r)
+        some(base, d, h, begin + r, 1, lanes, w.period, out + (begin + r) * step);
+    for (int64_t i = end; i < y.shape[4]; ++i) one(i);
+  }
+
+  void pixels(int64_t n, int64_t d, int64_t h) const {
+    const char* base = x.data + n * x.strides[0];
+    for (int64_t w = 0; w < y.shape[4]; ++w) {
+      char* out = at(y, n, 0, d, h) + w * y.strides[4];
+      if (taps(d, h, w) > kMostTaps) {
+        large(base, d, h, w, y.shape[1], out);
+        continue;
+      }
+      Taps taps;
+      list(base, d, h, w, &taps);
+      const double by = share(d, h) * (divisor != 0 ? 1 : width_count(w));
+      table()({{taps.tap, nullptr}, {taps.count, 0}, 1, 1, y.shape[1], out, 1, by, nullptr});
+    }
+  }
+
+  void run(Lanes lanes) const {
+    int64_t cost = y.shape[4];
+    for (const AxisTaps& a : axes)
+      cost *= a.count.empty() ? 0 : *std::max_element(a.count.begin(), a.count.end());
+    const bool channels = lanes == Lanes::channels;
+    if (channels) cost *= y.shape[1];
+    for_output_rows(y, lanes, cost, [&](int64_t n, int64_t c, int64_t d, int64_t h) {
+      if (channels)
+        pixels(n, d, h);
+      else
+        row(n, c, d, h);
+    });
+  }
+
+  void take_counts(const AvgParams& p) {
+    divisor = p.divisor;
+    for (int i = 0; i < 2; ++i) counts[i] = counts_of_outputs(p.geometry, i, p.include_padding);
+    const std::vector<double> w = counts_of_outputs(p.geometry, 2, p.include_padding);
+    widths.resize(w.size() * item);
+    for (size_t i = 0; i < w.size(); ++i) {
+      if (y.dtype == DType::f64)
+        reinterpret_cast<double*>(widths.data())[i] = w[i];
+      else
+        reinterpret_cast<float*>(widths.data())[i] = float(w[i]);
+    }
+  }
+};
+
+// views: y, x
+void avg_kernel(const AvgParams& p, const View* views) {
+  SumPool pool{};
+  pool.y = views[0];
+  pool.x = views[1];
+  pool.item = itemsize(pool.x.dtype);
+  for (int i = 0; i < 3; ++i) pool.axes[i] = taps_of_outputs(p.geometry, i);
+  pool.take_counts(p);
+  pool.run(p.lanes);
+}
+
+// What all windows are divided by, or 0.
+double common_count(const AvgParams& p) {
+  if (p.divisor != 0) return p.divisor;
+  double product = 1;
+  for (int i = 0; i < 3; ++i) {
+    const std::vector<double> counts = counts_of_outputs(p.geometry, i, p.include_padding);
+    for (const double c : counts)
+      if (c != counts[0]) return 0;
+    product *= counts.empty() ? 1 : counts[0];
+  }
+  return product;
+}
+
+// views: gx, g, g divided by the counts
+void grad_kernel(const AvgParams& p, const View* views) {
+  SumPool sum{};
+  sum.y = views[0];
+  sum.x = views[1];
+  sum.item = itemsize(sum.x.dtype);
+  sum.divisor = common_count(p);
+  if (sum.divisor == 0) {
+    SumPool divide{};
+    divide.y = sum.x = views[2];
+    divide.x = views[1];
+    divide.item = sum.item;
+    PoolGeometry same{};
+    for (int i = 0; i < 3; ++i) {
+      same.in[i] = same.out[i] = p.geometry.out[i];
+      same.kernel[i] = same.stride[i] = same.dilation[i] = 1;
+      divide.axes[i] = taps_of_outputs(same, i);
+    }
+    divide.take_counts(p);
+    divide.run(p.lanes);
+  }
+  for (int i = 0; i < 3; ++i) sum.axes[i] = taps_of_inputs(p.geometry, i);
+  sum.run(p.lanes);
+}
+
+py::object run_avg(const PoolName& op, const View& x, const PoolGeometry& geometry,
+                   bool include_padding, double divisor) {
+  const int rank = x.ndim - 2;
+  const AvgParams params{geometry, lanes_of(x), include_padding, divisor};
+  const PoolResult y(op, x.dtype, x, params.lanes, geometry.out + 3 - rank);
+  if (y.out.view.size() > 0) {
+    py::object keep;
+    const View operand =
+        pool_operand(op, x, compute_dtype(x.dtype), params.lanes, Pack::lanes, &keep);
+    run(avg_kernel, params, {y.view(), operand}, 4 * x.size());
+  }
+  return y.finish();
+}
+
+py::object run_grad(const PoolName& op, const View& g, const PoolGeometry& geometry,
+                    bool include_padding, double divisor) {
+  const int rank = g.ndim - 2;
+  check(std::equal(g.shape + 2, g.shape + g.ndim, geometry.out + 3 - rank), ErrorKind::shape, op,
+        ": g must have the spatial shape ", Shape{geometry.out + 3 - rank, rank},
+        " of the output, got shape ", shape_of(g));
+  const AvgParams params{geometry, lanes_of(g), include_padding, divisor};
+  const DType t = compute_dtype(g.dtype);
+  const PoolResult gx(op, g.dtype, g, params.lanes, geometry.in + 3 - rank);
+  if (gx.out.view.size() > 0) {
+    py::object keep;
+    const View operand = pool_operand(op, g, t, params.lanes, Pack::lanes, &keep);
+    const PoolResult part(op, t, g, params.lanes, g.shape + 2, Pack::planes);
+    run(grad_kernel, params, {gx.view(), operand, part.view()}, 4 * gx.out.view.size());
+  }
+  return gx.finish();
+}
+
+double read_divisor(const PoolName& op, py::handle divisor) {
+  return double(integer_of(divisor, op, "divisor"));
+}
+
+}  // namespace
+
+py::object avg_pool(py::handle x_array, py::handle kernel, py::handle stride, py::handle padding,
+                    bool ceil_mode, bool count_include_pad, py::handle divisor) {
+  const View x = view_of(x_array, "avg_pool", "x");
+  check_float("avg_pool", x, "x");
+  const PoolName op("avg_pool", pool_rank("avg_pool", x, "x"));
+  const PoolGeometry geometry =
+      read_geometry(op, x.ndim - 2, x.shape + 2, kernel, stride, padding, py::none(), ceil_mode);
+  return run_avg(op, x, geometry, count_include_pad, read_divisor(op, divisor));
+}
+
+py::object avg_pool_grad(py::handle g_array, py::handle in_spatial, py::handle kernel,
+                         py::handle stride, py::handle padding, bool ceil_mode,
+                         bool count_include_pad, py::handle divisor) {
+  const View g = view_of(g_array, "avg_pool_grad", "g");
+  check_float("avg_pool_grad", g, "g");
+  const int rank = pool_rank("avg_pool_grad", g, "g");
+  const PoolName op("avg_pool", rank, "_grad");
+  int64_t in[kMaxDims];
+  read_spatial(op, "in_spatial", in_spatial, rank, in);
+  const PoolGeometry geometry =
+      read_geometry(op, rank, in, kernel, stride, padding, py::none(), ceil_mode);
+  return run_grad(op, g, geometry, count_include_pad, read_divisor(op, divisor));
+}
+
+py::object adaptive_avg_pool(py::handle x_array, py::handle out_spatial) {
+  const View x = view_of(x_array, "adaptive_avg_pool", "x");
+  check_float("adaptive_avg_pool", x, "x");
+  const int rank = pool_rank("adaptive_avg_pool", x, "x");
+  const PoolName op("adaptive_avg_pool", rank);
+  int64_t out[kMaxDims];
+  read_spatial(op, "out_spatial", out_spatial, rank, out);
+  return run_avg(op, x, adaptive_geometry(op, rank, x.shape + 2, out), false, 0);
+}
+
+py::object adaptive_avg_pool_grad(py::handle g_array, py::handle in_spatial) {
+  const View g = view_of(g_array, "adaptive_avg_pool_grad", "g");
+  check_float("adaptive_avg_pool_grad", g, "g");
+  const int rank = pool_rank("adaptive_avg_pool_grad", g, "g");
+  const PoolName op("adaptive_avg_pool", rank, "_grad");
+  int64_t in[kMaxDims];
+  read_spatial(op, "in_spatial", in_spatial, rank, in);
+  return run_grad(op, g, adaptive_geometry(op, rank, in, g.shape + 2), false, 0);
+}
+
+}  // namespace tg
