@@ -114,11 +114,17 @@ def _check(args: argparse.Namespace) -> int:
     from .bench import check
 
     failed = 0
-    print(f"{'family':<16} {'rows':>6}  {'largest error':>14}")
-    for family in check():
+    print(
+        "The largest error of each family against the NumPy reference, in units of the tolerance:"
+    )
+    for i, family in enumerate(check()):
         bad = len(family.failures)
-        state = "ok" if not bad else f"{bad} FAILED"
-        print(f"{family.family:<16} {family.rows:>6}  {family.worst:>6.2f} of tol.  {state}")
+        if i == 0:
+            print(f"{'family':<16} {'rows':>5}", *(f"{isa or 'NumPy':>9}" for isa in family.worst))
+        errors = (f"{w:>9.2f}" for w in family.worst.values())
+        print(
+            f"{family.family:<16} {family.rows:>5}", *errors, f"  {bad} FAILED" if bad else "  ok"
+        )
         for line in family.failures:
             print(f"    {line}")
         failed += bad

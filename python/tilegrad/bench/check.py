@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,12 @@ from .kernel_calls import difference
 
 
 class Outcome(NamedTuple):
-    """A family: how many rows ran, the largest error in units of its tolerance, what failed."""
+    """A family: how many rows ran, the largest error in units of its tolerance by instruction set,
+    what failed."""
 
     family: str
     rows: int
-    worst: float
+    worst: dict[str, float]
     failures: list[str]
 
 
@@ -60,21 +62,44 @@ def check_case(case: Case, dtype: Any) -> float:
     return worst
 
 
+@contextmanager
+def _running(isa: str) -> Iterator[None]:
+    """The host kernels under one instruction set."""
+    host = kernels.host
+    before = host.isa() if isa else ""
+    if isa:
+        host.set_isa(isa)
+    try:
+        yield
+    finally:
+        if isa:
+            host.set_isa(before)
+
+
 def check(dtypes_: tuple[Any, ...] = ("float32", "float64")) -> Iterator[Outcome]:
-    """Every row that is small enough to be a test, family by family."""
+    """Every row that is small enough to be a test, family by family, under every instruction set
+    that this machine has."""
+    isas = list(kernels.host.isas()) if hasattr(kernels.host, "isas") else [""]
     for family, table in cases.load().items():
-        rows, worst, failures = 0, 0.0, []
-        for case in table:
-            if case.bench:
+        small = [c for c in table if not c.bench]
+        worst, failures = {}, []
+        for isa in isas:
+            with _running(isa):
+                worst[isa], failed = _check_rows(small, dtypes_)
+            failures += [f"{isa} {line}".lstrip() for line in failed]
+        yield Outcome(family, len(small) * len(dtypes_), worst, failures)
+
+
+def _check_rows(rows: list[Case], dtypes_: tuple[Any, ...]) -> tuple[float, list[str]]:
+    worst, failures = 0.0, []
+    for case in rows:
+        for dtype in dtypes_:
+            try:
+                error = check_case(case, dtype)
+            except Exception as e:
+                failures.append(f"{case} {dtype}: {type(e).__name__}: {e}")
                 continue
-            for dtype in dtypes_:
-                rows += 1
-                try:
-                    error = check_case(case, dtype)
-                except Exception as e:
-                    failures.append(f"{case} {dtype}: {type(e).__name__}: {e}")
-                    continue
-                worst = max(worst, error)
-                if not error <= 1.0:
-                    failures.append(f"{case} {dtype}: error {error:.3g} times the tolerance")
-        yield Outcome(family, rows, worst, failures)
+            worst = max(worst, error)
+            if not error <= 1.0:
+                failures.append(f"{case} {dtype}: error {error:.3g} times the tolerance")
+    return worst, failures
