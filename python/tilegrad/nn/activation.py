@@ -120,7 +120,7 @@ class Softplus(Module):
 class Softmax(Module):
     """The softmax along dim."""
 
-    def __init__(self, dim: int | None = None) -> None:
+    def __init__(self, dim: Any = None) -> None:
         super().__init__()
         self.dim: Any = dim
 
@@ -134,7 +134,7 @@ class Softmax(Module):
 class LogSoftmax(Module):
     """The logarithm of the softmax along dim."""
 
-    def __init__(self, dim: int | None = None) -> None:
+    def __init__(self, dim: Any = None) -> None:
         super().__init__()
         self.dim: Any = dim
 
