@@ -79,10 +79,10 @@ void log_softmax(int64_t n, const T* x, T* y) {
 }
 
 template <class T>
-T logsumexp(int64_t n, const T* x) {
+T logsumexp(int64_t n, const T* x, T* shift) {
   const T top = row_max(n, x);
-  const T shift = top == infinity_of<T>() || top == -infinity_of<T>() ? T(0) : top;
-  return shift + T(__builtin_log(sum_exp(n, x, shift)));
+  *shift = top == infinity_of<T>() || top == -infinity_of<T>() ? T(0) : top;
+  return T(__builtin_log(sum_exp(n, x, *shift)));
 }
 
 template <class T>

@@ -8,7 +8,8 @@ template <class T>
 struct SoftmaxRows {
   void (*softmax)(int64_t n, const T* x, T* y);
   void (*log_softmax)(int64_t n, const T* x, T* y);
-  T (*logsumexp)(int64_t n, const T* x);
+  // ln(sum(exp(x - shift))); shift is the maximum, or 0 where that is infinite.
+  T (*logsumexp)(int64_t n, const T* x, T* shift);
   void (*softmax_grad)(int64_t n, const T* g, const T* y, T* gx);      // y (g - sum(g y))
   void (*log_softmax_grad)(int64_t n, const T* g, const T* y, T* gx);  // g - exp(y) sum(g)
   void (*exp_shifted)(int64_t n, const T* x, T shift, T scale, T* y);  // scale exp(x - shift)

@@ -27,6 +27,17 @@ const SoftmaxRows<double>& rows<double>() {
 
 int64_t grain_of(int64_t row) { return row >= kGrain ? 1 : kGrain / (row + 1); }
 
+// ln(sum(exp(row))) as shift + rest, so that differences to a logit keep their digits.
+template <class T>
+struct LogSum {
+  T shift = 0, rest = T(-__builtin_inf());
+  LogSum(int64_t n, const T* row) {
+    if (n > 0) rest = rows<T>().logsumexp(n, row, &shift);
+  }
+  T total() const { return shift + rest; }
+  T minus(T logit) const { return rest - (logit - shift); }
+};
+
 struct RowParams {
   int64_t count, length;
   bool logarithm;
@@ -68,8 +79,7 @@ void logsumexp_kernel(const RowParams& p, const View* views) {
     const T* x = views[0].ptr<T>();
     T* y = views[1].ptr<T>();
     parallel_for(p.count, grain_of(p.length), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        y[i] = p.length ? rows<T>().logsumexp(p.length, x + i * p.length) : T(-__builtin_inf());
+      for (int64_t i = begin; i < end; ++i) y[i] = LogSum<T>(p.length, x + i * p.length).total();
     });
   });
 }
@@ -172,15 +182,16 @@ void cross_entropy_kernel(const EntropyParams& p, const View* views) {
     parallel_for(p.rows, grain_of(p.classes), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const T* row = x + i * p.classes;
-        lse[i] = p.classes ? rows<T>().logsumexp(p.classes, row) : T(-__builtin_inf());
+        const LogSum<T> sum(p.classes, row);
+        lse[i] = sum.total();
         loss[i] = 0;
         const int64_t t = target[i];
         if (t == p.ignore_index) continue;
-        loss[i] = hard * (weight ? weight[t] : T(1)) * (lse[i] - row[t]);
+        loss[i] = hard * (weight ? weight[t] : T(1)) * sum.minus(row[t]);
         if (p.smoothing == 0) continue;
         double total = 0;
         for (int64_t c = 0; c < p.classes; ++c)
-          total += double(weight ? weight[c] : T(1)) * double(lse[i] - row[c]);
+          total += double(weight ? weight[c] : T(1)) * double(sum.minus(row[c]));
         loss[i] += soft * T(total);
       }
     });
