@@ -129,6 +129,17 @@ def test_a_wrong_kernel_gets_no_speed(monkeypatch):
     assert not row.correct and row.speed == "WRONG" and row.error == pytest.approx(0.01, rel=0.1)
 
 
+def test_a_certain_classifier_is_not_called_wrong():
+    """The loss of a certain prediction is a small difference of large terms."""
+    x = tg.zeros(4, 10)
+    x[:, 3] = 17.3
+    x = (x + tg.rand(4, 10)).requires_grad_()
+    with bench.recording() as calls:
+        nn.functional.cross_entropy(x, tg.tensor([3, 3, 3, 3])).backward()
+    assert all(r.correct for r in bench.compare(calls, budget=0.0))
+    assert next(c for c in calls if c.name == "cross_entropy").floor() > 17
+
+
 def test_differences():
     d = kernel_calls.difference
     a = np.array([1.0, np.nan, np.inf, 4.0])
