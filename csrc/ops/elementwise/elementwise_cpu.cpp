@@ -214,13 +214,14 @@ py::object binary(int op, py::handle a, py::handle b) {
 }
 
 // v as an operand of out, which may be v itself; a copy where they share memory in another way.
-View operand_of(const View& out, const View& v, const char* name, py::object* keep) {
+View operand_of(const char* op, const View& out, const View& v, const char* name,
+                py::object* keep) {
   bool fits = v.ndim <= out.ndim;
   for (int i = 0; i < v.ndim && fits; ++i) {
     const int64_t have = v.shape[i], want = out.shape[out.ndim - v.ndim + i];
     fits = have == want || have == 1;
   }
-  check(fits, ErrorKind::shape, "binary_into: ", name, " of shape ", shape_of(v),
+  check(fits, ErrorKind::shape, op, ": ", name, " of shape ", shape_of(v),
         " does not broadcast to out of shape ", shape_of(out));
   const View seen = like(v, out);
   bool same = seen.data == out.data;
@@ -238,7 +239,8 @@ void binary_into(int op, py::handle a, py::handle b, py::handle out) {
   const BinaryCall call = checked_binary("binary_into", op, x, y);
   check_same_dtype("binary_into", x, "a", z, "out");
   py::object keep_a, keep_b;
-  const View left = operand_of(z, x, "a", &keep_a), right = operand_of(z, y, "b", &keep_b);
+  const View left = operand_of(kBinary[op], z, x, "a", &keep_a),
+             right = operand_of(kBinary[op], z, y, "b", &keep_b);
   if (z.size() != 0) check_integer_operand("binary_into", call.op, y);
   run_binary(call, z, left, right);
 }

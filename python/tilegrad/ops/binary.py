@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes, kernels
 from ..errors import DTypeError
 from ..errors import ValueError as TgValueError
+from ..kernels import contract
 from ..tensor import Tensor
 from .elementwise import METHODS, add_inplace, binary, compare, reflected
 from .rules import convert, elementwise, promote, record, result_type
@@ -179,10 +180,11 @@ for _name, _fn, _dunder in (("add", add, "add"), ("sub", sub, "sub"), ("pow", po
     METHODS[_name] = _fn
     METHODS[f"__{_dunder}__"] = _core
     METHODS[f"__r{_dunder}__"] = reflected(_core)
-    add_inplace(_name + "_", _fn)
-    add_inplace(f"__i{_dunder}__", _core)
+    _op = None if _name == "pow" else contract.BINARY.index(_name)
+    add_inplace(_name + "_", _fn, _op)
+    add_inplace(f"__i{_dunder}__", _core, _op)
 METHODS["div"] = div
-add_inplace("div_", div)
+add_inplace("div_", div, contract.BINARY.index("div"))
 subtract, divide, multiply, true_divide, arctan2 = sub, div, mul, _div, atan2
 METHODS.update(subtract=sub, divide=div)
 

@@ -180,11 +180,11 @@ def binary(
     )
     _publish(fn, name, doc, ["input", "other"])
     _alias(fn, aliases)
-    add_inplace(name + "_", fn)
+    add_inplace(name + "_", fn, op)
     if dunder:
         METHODS[f"__{dunder}__"] = fn
         METHODS[f"__r{dunder}__"] = reflected(fn)
-        add_inplace(f"__i{dunder}__", fn)
+        add_inplace(f"__i{dunder}__", fn, op)
     return fn
 
 
@@ -218,13 +218,19 @@ def reflected(fn: Callable) -> Callable:
     return method
 
 
-def add_inplace(name: str, fn: Callable) -> None:
-    """Attaches fn as a method that writes its result into the tensor."""
+def add_inplace(name: str, fn: Callable, op: int | None = None) -> None:
+    """Attaches fn as a method that writes its result into the tensor; op is the id of the binary
+    kernel that does so without a temporary."""
     base = name.rstrip("_")
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not self._writable(name, args):
             return self._rebind(convert(fn(self, *args, **kwargs), self.dtype))
+        if op is not None and len(args) == 1 and not kwargs and self.is_floating_point():
+            a, b = promote(name, self, args[0])
+            if a is self:
+                kernels.of(a._array).binary_into(op, a._array, b._array, a._array)
+                return self
         value = fn(self.detach() if self._node is not None else self, *args, **kwargs)
         if not _fits(value.dtype, self.dtype):
             raise DTypeError(f"{name}: the result has dtype {value.dtype}, which the tensor of "
