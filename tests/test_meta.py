@@ -11,14 +11,23 @@ from pathlib import Path
 import pytest
 
 import tilegrad as tg
-from tilegrad import autograd, cases, ops
+from tilegrad import _cpu, autograd, cases, kernels, ops
 from tilegrad.kernels import contract, reference
+from tilegrad.nn import functional as F
 from tilegrad.ops import rules
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "tilegrad"
 CASES = [c for c in cases.all_cases() if not c.bench]
-FUNCTIONS = {name: fn for name, fn in ops.PUBLIC.items() if callable(fn)}
+FUNCTIONS = {name: getattr(F, name) for name in F.__all__}
+FUNCTIONS.update({name: fn for name, fn in ops.PUBLIC.items() if callable(fn)})
+
+
+RUNTIME = {
+    "num_threads", "set_num_threads", "isa", "isas", "set_isa", "empty_cache", "memory_stats",
+    "reset_peak_memory", "ops", "reduce_ops", "arg_reduce_ops", "cumulative_ops",
+}  # fmt: skip
+"""What the extension binds beside the contract."""
 
 
 def names_of(args):
@@ -33,17 +42,44 @@ def test_the_reference_implements_the_contract():
         assert list(inspect.signature(getattr(reference, k.name)).parameters) == names_of(k.args)
 
 
+def test_the_extension_implements_the_contract():
+    bound = {n for n in dir(_cpu) if not n.startswith("_")}
+    assert bound - RUNTIME == set(contract.NAMES)
+    assert bound >= RUNTIME
+    for k in contract.KERNELS:
+        head = getattr(_cpu, k.name).__doc__.split("->")[0]
+        assert re.findall(r"(\w+): ", head) == names_of(k.args), k.name
+
+
+def test_op_ids_mean_the_same():
+    for name, names in _cpu.ops().items():
+        assert names == getattr(contract, name), name
+    assert set(_cpu.ops()) == {"UNARY", "UNARY_BOOL", "UNARY_GRAD", "BINARY", "COMPARE"}
+    assert _cpu.reduce_ops() == contract.REDUCE
+    assert _cpu.arg_reduce_ops() == contract.ARG_REDUCE
+    assert _cpu.cumulative_ops() == contract.CUMULATIVE
+
+
 # --- public ops -----------------------------------------------------------------------------------
-COMMON = {"input", "other", "dtype", "device", "requires_grad", "generator", "args", "kwargs",
-    "named"}  # fmt: skip
+COMMON = {
+    "input", "other", "dtype", "device", "requires_grad", "generator", "axis", "keepdim",
+    "keepdims", "inplace", "args", "kwargs", "named", "options",
+}  # fmt: skip
 """Arguments that mean the same everywhere."""
+
+
+def explained(name, seen=frozenset()):
+    """The text of a docstring and of the ones it refers to (``as conv2d``)."""
+    text = (inspect.getdoc(FUNCTIONS[name]) or "").split(">>>")[0]
+    seen = seen | {name}
+    others = set(re.findall(r"(?:\b[Aa]s (?:for )?|`\(?)`*(\w+)", text)) & set(FUNCTIONS) - seen
+    return text + "".join(explained(other, seen) for other in sorted(others))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_op_is_documented(name):
     fn = FUNCTIONS[name]
-    doc = inspect.getdoc(fn) or ""
-    text = doc.split(">>>")[0]
+    doc, text = inspect.getdoc(fn) or "", explained(name)
     assert ">>> import tilegrad as tg" in doc, "an example a reader can paste"
     assert len(text) > 20
     for parameter in inspect.signature(fn).parameters:
@@ -114,29 +150,70 @@ def test_no_op_cuts_the_tape(op):
             assert not cut or op in CONSTANT, f"{case}"
 
 
-def test_every_rule_is_reached(monkeypatch):
-    """Each rule is recorded by a case, by its gradient, or by the gradient of its gradient."""
-    reached = set()
-    attach = rules.attach
+# --- what the cases reach -------------------------------------------------------------------------
+class Counting:
+    """A module of kernels that notes which of them are called, and with which op ids."""
+
+    def __init__(self, module):
+        self.module, self.called = module, set()
+
+    def __getattr__(self, name):
+        def kernel(*args):
+            self.called |= {name, (name, args[0])} if args and isinstance(args[0], int) else {name}
+            return member(*args)
+
+        member = getattr(self.module, name)
+        return kernel if callable(member) else member
+
+
+@pytest.fixture(scope="module")
+def reached():
+    """The kernels called and the rules recorded by every case, by its gradient, and by the gradient
+    of its gradient."""
+    names, counting, attach = set(), Counting(kernels.host), rules.attach
 
     def spy(out, rule, inputs, params):
-        reached.add(rule.name)
+        names.add(rule.name)
         return attach(out, rule, inputs, params)
 
-    monkeypatch.setattr(rules, "attach", spy)
-    for case in CASES:
-        xs = leaves(case)
-        ys = [y for y in floating(case.function()(*xs)) if y.requires_grad]
-        xs = [x for x in xs if x.requires_grad]
-        if not ys:
-            continue
-        us = [tg.ones_like(y).requires_grad_() for y in ys]
-        gs = autograd.grad(ys, xs, us, create_graph=True, allow_unused=True)
-        gs = [g for g in gs if g is not None and g.requires_grad]
-        if case.second and gs:
-            ones = [tg.ones_like(g) for g in gs]
-            autograd.grad(gs, [*xs, *us], ones, create_graph=True, allow_unused=True)
-    assert set(rules.RULES) - reached == set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "attach", spy)
+        patch.setattr(kernels, "host", counting)
+        for case in CASES:
+            xs = leaves(case)
+            ys = [y for y in floating(case.function()(*xs)) if y.requires_grad]
+            xs = [x for x in xs if x.requires_grad]
+            if not ys:
+                continue
+            autograd.grad(ys, xs, [tg.ones_like(y) for y in ys], True, allow_unused=True)
+            us = [tg.ones_like(y).requires_grad_() for y in ys]
+            gs = autograd.grad(ys, xs, us, create_graph=True, allow_unused=True)
+            gs = [g for g in gs if g is not None and g.requires_grad]
+            if case.second and gs:
+                ones = [tg.ones_like(g).requires_grad_() for g in gs]
+                autograd.grad(gs, [*xs, *us], ones, create_graph=True, allow_unused=True)
+    return counting.called, names
+
+
+WITHOUT_CASES = {
+    "binary_into": "in place: tests/test_core.py",
+    "sgd_step": "in place: tests/test_random_optim_kernels.py",
+    "adam_step": "in place: tests/test_random_optim_kernels.py",
+}
+OP_IDS = "unary unary_bool unary_grad binary compare reduce arg_reduce cumulative".split()
+
+
+def test_every_kernel_is_reached(reached):
+    called, _ = reached
+    assert set(contract.NAMES) - called == set(WITHOUT_CASES)
+    for entry in OP_IDS:
+        names = getattr(contract, entry.upper())
+        assert [n for i, n in enumerate(names) if (entry, i) not in called] == [], entry
+
+
+def test_every_rule_is_reached(reached):
+    _, names = reached
+    assert set(rules.RULES) - names == set()
 
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ def mypy(*args):
     return r.returncode, r.stdout + r.stderr
 
 
+def test_the_package_is_consistent():
+    status, text = mypy()
+    assert status == 0, text
+
+
 def test_a_typed_program_is_accepted():
     status, text = mypy("--strict", "--follow-imports=silent", "tests/typed_example.py")
     assert status == 0, text

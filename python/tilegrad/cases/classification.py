@@ -1,4 +1,4 @@
-"""Rows of softmax and the classification losses."""
+"""Rows of softmax and the losses."""
 
 from . import Arg, Case
 
@@ -57,4 +57,10 @@ CASES += [
          bench=True, flops=1280 * 20.0, reduction=1280),
     Case("attention_rows", "softmax", (Arg((4096, 256)),), {"dim": 1}, bench=True,
          differentiable=False, flops=2.0**20 * 10, bytes=2.0**23, reduction=256),
+]  # fmt: skip
+CASES += [
+    Case(reduction, op, (Arg((4, 5), 1, 2), Arg((4, 5), -1, 0.5)), {"reduction": reduction},
+         reduction=20)
+    for op in ("mse_loss", "l1_loss")
+    for reduction in ("mean", "sum", "none")
 ]  # fmt: skip

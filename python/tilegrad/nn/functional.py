@@ -149,3 +149,14 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     tensor(1.)
     """
     return _reduced("l1_loss", ops.abs(_difference("l1_loss", input, target)), reduction)
+
+
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "batch_norm", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "cross_entropy", "dropout", "dropout1d", "dropout2d", "dropout3d",
+    "elu", "embedding", "gelu", "group_norm", "l1_loss", "layer_norm", "leaky_relu", "linear",
+    "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss",
+    "normalize", "one_hot", "pad", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+]  # fmt: skip

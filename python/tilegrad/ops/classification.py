@@ -187,8 +187,8 @@ def cross_entropy(
     or probabilities of the shape of input. weight: (C,), one factor per class. Targets equal to
     ignore_index do not count. label_smoothing s mixes the target with the uniform distribution (1 -
     s : s). reduction: "mean" (weighted, over targets that count), "sum" or "none" (the shape of the
-    indices). Raises IndexError for a class outside [0, C), ShapeError, DTypeError, ValueError.
-    Source: Szegedy et al., 2015 (smoothing).
+    indices); size_average and reduce are its former names. Raises IndexError for a class outside
+    [0, C), ShapeError, DTypeError, ValueError. Source: Szegedy et al., 2015 (smoothing).
 
     >>> import tilegrad as tg
     >>> loss = tg.nn.functional.cross_entropy(tg.zeros(2, 4), tg.tensor([0, 3]))

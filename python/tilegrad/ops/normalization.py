@@ -123,10 +123,10 @@ def batch_norm(
     """(x - mean) / sqrt(var + eps) * weight + bias per channel (axis 1).
 
     input: (N, C, ...), floating; the others (C,) or None. training: mean and var are those of the
-    batch (biased), and the running estimates, where given, move towards them in place by momentum
-    (the variance unbiased); otherwise mean and var are the running estimates. Raises ValueError for
-    training with one value per channel or inference without estimates, ShapeError, DTypeError.
-    Source: Ioffe and Szegedy, 2015.
+    batch (biased), and the estimates running_mean and running_var, where given, move towards them
+    in place by momentum (the variance unbiased); otherwise they serve as mean and var. Raises
+    ValueError for training with one value per channel or inference without estimates, ShapeError,
+    DTypeError. Source: Ioffe and Szegedy, 2015.
 
     >>> import tilegrad as tg
     >>> x = tg.tensor([[1.0], [3.0]])

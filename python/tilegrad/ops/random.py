@@ -324,7 +324,7 @@ def _channel_dropout(ndim: int) -> Callable:
 
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = (
-        f"dropout of whole channels: input ([N,] C and {ndim} spatial axes).\n\n"
+        f"As dropout, for whole channels: input ([N,] C and {ndim} spatial axes).\n\n"
         f"    >>> import tilegrad as tg\n    >>> from tilegrad.nn.functional import {name}\n"
         f"    >>> {name}(tg.ones({', '.join('2' * (ndim + 2))}), training=False).shape\n"
         f"    ({', '.join('2' * (ndim + 2))})\n"
