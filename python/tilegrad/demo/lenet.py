@@ -53,8 +53,9 @@ class Shift:
 
     def __call__(self, x: Tensor) -> Tensor:
         d = self.distance
-        n, _, h, w = x.shape
+        n, c, h, w = x.shape
         offsets = ops.randint(0, 2 * d + 1, (2, n), generator=self.generator).numpy()
-        padded = np.pad(x.numpy(), ((0, 0), (0, 0), (d, d), (d, d)))
+        padded = np.zeros((n, c, h + 2 * d, w + 2 * d), x.dtype)
+        padded[:, :, d : d + h, d : d + w] = x.numpy()
         windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))
         return from_numpy(np.ascontiguousarray(windows[np.arange(n), :, offsets[0], offsets[1]]))

@@ -8,24 +8,12 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
+from ..ops.conv import per_axis
 from ..tensor import Tensor
 from . import functional as F
 from . import init
 from .linear import draw_bias, empty_parameter
 from .module import Module
-
-
-def per_axis(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
-    """An int, or n of them, as a tuple of n."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        values = tuple(v.__index__() for v in value)
-        if len(values) != n:
-            raise TgValueError(f"{op}: {name} expects an int or {n} of them, got {tuple(value)}")
-        return values
-    try:
-        return (value.__index__(),) * n
-    except AttributeError:
-        raise TypeError(f"{op}: {name} expects an int or {n} of them, got {value!r}") from None
 
 
 class _Conv(Module):
@@ -51,6 +39,10 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         op, n = type(self).__name__, self.ndim
+
+        def axes(name: str, value: Any) -> tuple[int, ...]:
+            return per_axis(op, name, tuple(value) if isinstance(value, list) else value, n)
+
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise TgValueError(
                 f"{op}: in_channels {in_channels} and out_channels {out_channels} must be "
@@ -64,11 +56,11 @@ class _Conv(Module):
             raise TgValueError(f"{op}: padding must be ints or one of {named}, got {padding!r}")
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = per_axis(op, "kernel_size", kernel_size, n)
-        self.stride = per_axis(op, "stride", stride, n)
-        self.padding = padding if isinstance(padding, str) else per_axis(op, "padding", padding, n)
-        self.dilation = per_axis(op, "dilation", dilation, n)
-        self.output_padding = per_axis(op, "output_padding", output_padding, n)
+        self.kernel_size = axes("kernel_size", kernel_size)
+        self.stride = axes("stride", stride)
+        self.padding = padding if isinstance(padding, str) else axes("padding", padding)
+        self.dilation = axes("dilation", dilation)
+        self.output_padding = axes("output_padding", output_padding)
         self.groups = groups
         self.padding_mode = padding_mode
         if padding == "same" and any(s != 1 for s in self.stride):
