@@ -15,7 +15,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError
 from ..kernels import contract
 from ..tensor import Tensor
-from .rules import constant, convert, elementwise, number, promote, record, result_type
+from .rules import constant, convert, elementwise, number, promote, record, result_type, scalar
 
 METHODS: dict[str, Callable] = {}
 
@@ -164,6 +164,8 @@ def binary(
             and (not floating or d.kind == "f")
         ):
             a, b = input, other
+        elif type(other) is float and isinstance(input, Tensor) and input._array.dtype.kind == "f":
+            a, b = input, scalar(other, input._array.dtype, name)
         else:
             a, b = promote(name, input, other, floating=floating)
         x = a._array

@@ -10,6 +10,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError
 from ..errors import ValueError as TgValueError
 from ..kernels import contract
+from ..tape import mode
 from ..tensor import Tensor
 from .binary import maximum, minimum
 from .index import take_along_dim
@@ -23,6 +24,7 @@ from .rules import (
     explicit,
     linear,
     record,
+    stretched,
 )
 from .shape import expand, reshape, unsqueeze
 from .slicing import narrow
@@ -36,7 +38,9 @@ def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def spread(t: Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
     """A reduced tensor, its axes back (with or without keepdim), stretched to ``shape``."""
-    return expand(reshape(t, _kept(shape, axes)), shape)
+    if mode.enabled and t._node is not None:
+        return expand(reshape(t, _kept(shape, axes)), shape)
+    return Tensor._new(stretched(t._array.reshape(_kept(shape, axes)), shape))
 
 
 def arguments(

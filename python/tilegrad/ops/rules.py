@@ -52,6 +52,21 @@ def _register(rule: Rule) -> Rule:
     return rule
 
 
+def stretched(a: Any, shape: tuple[int, ...]) -> Any:
+    """``np.broadcast_to``, without its cost where the array is contiguous: the result is read-only
+    and has stride 0 along stretched axes."""
+    if not (a.flags.c_contiguous and a.dtype.kind == "f"):
+        return np.broadcast_to(a, shape)
+    lead = len(shape) - a.ndim
+    strides = [
+        0 if i < lead or a.shape[i - lead] != n else a.strides[i - lead]
+        for i, n in enumerate(shape)
+    ]
+    y = np.ndarray(shape, a.dtype, a, 0, strides)
+    y.flags.writeable = False
+    return y
+
+
 def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     """g summed over the axes along which ``shape`` was stretched by broadcasting."""
     have = g._array.shape
@@ -64,7 +79,7 @@ def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _sum_to_vjp(g: Tensor, need: Any, inputs: Any, out: Any, have: Any, shapes: Any) -> Any:
-    return (record_view(BROADCAST, np.broadcast_to(g._array, have), g),)
+    return (record_view(BROADCAST, stretched(g._array, have), g),)
 
 
 def _broadcast_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> Any:

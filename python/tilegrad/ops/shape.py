@@ -22,6 +22,7 @@ from .rules import (
     record,
     record_view,
     sizes_of,
+    stretched,
 )
 
 contiguous_format, channels_last, preserve_format = "contiguous", "channels_last", "preserve"
@@ -273,7 +274,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
         or any(n < 0 for n in full)
     ):
         raise ShapeError(f"expand: shape {have} does not broadcast to {target}")
-    return record_view(BROADCAST, np.broadcast_to(input._array, full), input)
+    return record_view(BROADCAST, stretched(input._array, full), input)
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
