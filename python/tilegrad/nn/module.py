@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from .. import dtypes
 from ..errors import DTypeError, StateError
+from ..ops.shape import asked_dtype
 from ..tape import no_grad
-from ..tensor import Handle, Tensor, as_tensor, check_device
+from ..tensor import Handle, Tensor, as_tensor
 from .parameter import Parameter
 
 _hook_keys = count().__next__
@@ -326,15 +327,7 @@ class Module:
 
         Positional arguments are a dtype, a device, or a tensor to take both from.
         """
-        for arg in args:
-            if isinstance(arg, Tensor):
-                dtype = arg.dtype
-            elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
-                device = arg
-            elif arg is not None and not isinstance(arg, bool):
-                dtype = arg
-        check_device(device)
-        d = None if dtype is None else dtypes.dtype(dtype)
+        d = asked_dtype(args, dtype, device)
         if d is not None and not dtypes.is_floating(d):
             raise DTypeError(f"Module.to: expects a floating dtype, got {d}")
 

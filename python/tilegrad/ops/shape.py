@@ -379,6 +379,20 @@ def contiguous(input: Tensor, memory_format: str = contiguous_format) -> Tensor:
     return clone(input, memory_format=memory_format)
 
 
+def asked_dtype(args: tuple[Any, ...], dtype: Any, device: Any) -> np.dtype | None:
+    """The dtype that arguments of ``to`` ask for; positional ones are a dtype, a device or a tensor
+    to take both from. Raises DeviceError for a device that is not served."""
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype = arg.dtype
+        elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
+            device = arg
+        elif arg is not None and not isinstance(arg, bool):
+            dtype = arg
+    check_device(device)
+    return None if dtype is None else dtypes.dtype(dtype)
+
+
 def to(
     input: Tensor,
     *args: Any,
@@ -397,15 +411,8 @@ def to(
     >>> tg.tensor([1.7]).to(tg.int64)
     tensor([1])
     """
-    for arg in args:
-        if isinstance(arg, Tensor):
-            dtype = arg.dtype
-        elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
-            device = arg
-        elif arg is not None and not isinstance(arg, bool):
-            dtype = arg
-    check_device(device)
-    y = input if dtype is None else convert(input, dtypes.dtype(dtype))
+    d = asked_dtype(args, dtype, device)
+    y = input if d is None else convert(input, d)
     if memory_format != preserve_format:
         return contiguous(y, memory_format)
     return clone(y) if copy and y is input else y
