@@ -8,7 +8,7 @@ TOOLS = "setuptools>=77" "scikit-build-core[setuptools]>=1.1" "pybind11>=3.0" "n
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := build
-.PHONY: demo test test-all check format build bench asan fuzz wheel clean
+.PHONY: demo test test-all check format build bench asan wheel clean
 
 demo: $(READY)
 	$(PY) -m tilegrad demo $(if $(DATA),--data $(DATA))
