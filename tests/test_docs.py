@@ -8,6 +8,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -152,6 +154,12 @@ def test_named_symbols_exist(page):
 
 def test_the_trip_names_symbols():
     assert (ROOT / "docs" / "trip.md").read_text().count("::") > 20
+
+
+def test_the_table_of_kernels_is_that_of_the_contract():
+    check = [sys.executable, ROOT / "tools" / "kernel_table.py", "--check"]
+    r = subprocess.run(check, capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
 
 
 # --- docs/from_pytorch.toml -----------------------------------------------------------------------
