@@ -8,12 +8,11 @@ extern const FoldTable fold_arithmetic, fold_exact;
 extern const ArgTable arg_table;
 extern const ScanTable scan_table;
 extern const MomentTable moment_table;
-extern const ConvertTable convert_table;
 extern const PoolTable pool_table;
 
 extern const RowKernels row_kernels;
-const RowKernels row_kernels{&fold_arithmetic, &fold_exact,    &arg_table, &scan_table,
-                             &moment_table,    &convert_table, &pool_table};
+const RowKernels row_kernels{&fold_arithmetic, &fold_exact,   &arg_table,
+                             &scan_table,      &moment_table, &pool_table};
 
 }  // namespace TG_ISA
 }  // namespace tg

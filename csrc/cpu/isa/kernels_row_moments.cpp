@@ -1,4 +1,4 @@
-// Mean and variance in one pass over memory, and the two sums every normalisation gradient needs.
+// Mean and variance in one pass over memory.
 //
 // Within a block the mean comes first and the squares are taken about it; blocks are joined by
 // Chan, Golub and LeVeque's formula (Updating formulae and a pairwise algorithm for computing
@@ -200,84 +200,6 @@ void moments_join(int64_t segments, int64_t segment, int64_t length, int64_t pit
   }
 }
 
-// sums of g and g * (x - mean)
-template <class C>
-TG_INLINE Pair<C> weighted(const C* x, const C* g, int n, C mean) {
-  constexpr int N = Vec<C>::N;
-  const Vec<C> m = Vec<C>::set1(mean), zero = Vec<C>::set1(0);
-  Pair<C> chain[4];
-  for (auto& c : chain) c = {zero, zero};
-  int i = 0;
-  for (; i + 4 * N <= n; i += 4 * N)
-    for (int j = 0; j < 4; ++j) {
-      const Vec<C> v = Vec<C>::load(g + i + j * N);
-      chain[j] = {chain[j].a + v, fma(v, Vec<C>::load(x + i + j * N) - m, chain[j].b)};
-    }
-  for (; i < n; i += N) {
-    const int k = smaller(N, n - i);
-    const Vec<C> v = load_some(g + i, k);
-    const Vec<C> d = select(first_lanes_of<C>(k), load_some(x + i, k) - m, zero);
-    chain[0] = {chain[0].a + v, fma(v, d, chain[0].b)};
-  }
-  return (chain[0] + chain[2]) + (chain[1] + chain[3]);
-}
-
-template <class T>
-void paired_rows(const Sequence& s, const char* x, const char* g, const int64_t* step, int64_t outs,
-                 int64_t begin, int64_t end, const char* mean, char* sum, char* product) {
-  using C = compute_t<T>;
-  for (int64_t o = 0; o < outs; ++o) {
-    const C m = reinterpret_cast<const C*>(mean)[o];
-    Tree<Sum, Pair<C>> tree;
-    for_blocks<T, 2>(s, {x + o * step[0], g + o * step[1]}, begin, end,
-                     [&](const C* const* v, int n) { tree.push(weighted(v[0], v[1], n, m)); });
-    const Vec<C> zero = Vec<C>::set1(0);
-    const Pair<C> all = tree.total({zero, zero});
-    reinterpret_cast<C*>(sum)[o] = hsum(all.a);
-    reinterpret_cast<C*>(product)[o] = hsum(all.b);
-  }
-}
-
-template <class T>
-void paired_columns(const Sequence& s, const char* x, const char* g, const int64_t* step,
-                    int64_t cols, int64_t begin, int64_t end, const char* mean, char* sum,
-                    char* product) {
-  using C = compute_t<T>;
-  constexpr int N = Vec<C>::N;
-  for (int64_t c = 0; c < cols; c += kColumns<C>) {
-    const int width = int(smaller<int64_t>(kColumns<C>, cols - c));
-    const C* m = reinterpret_cast<const C*>(mean) + c;
-    ColumnTree<Sum, C> sums(width), products(width);
-    C g_buffer[8][kColumns<C>], p_buffer[8][kColumns<C>], x_buffer[kColumns<C>];
-    const C *g_row[8], *p_row[8];
-    int rows = 0;
-    for_runs<2>(s, {x + c * step[0], g + c * step[1]}, begin, end, [&](const char** p, int64_t n) {
-      for (int64_t r = 0; r < n; ++r) {
-        const int last = s.ndim - 1;
-        const C* a = fetch<T>(p[0] + r * s.stride[0][last], step[0], width, x_buffer);
-        const C* b = fetch<T>(p[1] + r * s.stride[1][last], step[1], width, g_buffer[rows]);
-        C* out = p_buffer[rows];
-        for (int i = 0; i < width; i += N) {
-          const int k = smaller(N, width - i);
-          ((load_some(a + i, k) - load_some(m + i, k)) * load_some(b + i, k)).store(out + i);
-        }
-        g_row[rows] = b;
-        p_row[rows] = out;
-        if (++rows < 8) continue;
-        sums.push(g_row);
-        products.push(p_row);
-        rows = 0;
-      }
-    });
-    for (int r = 0; r < rows; ++r) {
-      sums.push_one(g_row[r], width);
-      products.push_one(p_row[r], width);
-    }
-    sums.total(reinterpret_cast<C*>(sum) + c);
-    products.total(reinterpret_cast<C*>(product) + c);
-  }
-}
-
 }  // namespace
 
 extern const MomentTable moment_table;
@@ -285,10 +207,7 @@ const MomentTable moment_table{
     {moments_rows<half>, moments_rows<bfloat16>, moments_rows<float>, moments_rows<double>},
     {moments_columns<half>, moments_columns<bfloat16>, moments_columns<float>,
      moments_columns<double>},
-    {moments_join<float>, moments_join<float>, moments_join<float>, moments_join<double>},
-    {paired_rows<half>, paired_rows<bfloat16>, paired_rows<float>, paired_rows<double>},
-    {paired_columns<half>, paired_columns<bfloat16>, paired_columns<float>,
-     paired_columns<double>}};
+    {moments_join<float>, moments_join<float>, moments_join<float>, moments_join<double>}};
 
 }  // namespace TG_ISA
 }  // namespace tg

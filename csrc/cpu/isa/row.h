@@ -5,7 +5,8 @@
 
 namespace tg {
 
-// The elements one result is made of: reduced axes, outermost first, of one or two operands.
+// The elements one result is made of: reduced axes, outermost first, of one or two operands (a scan
+// has its output as the second).
 struct Sequence {
   int ndim;
   int64_t size[kMaxDims];
@@ -52,14 +53,9 @@ using MomentKernel = void (*)(const Sequence& seq, const char* x, int64_t step, 
                               int64_t begin, int64_t end, char* mean, char* m2);
 using MomentJoin = void (*)(int64_t segments, int64_t segment, int64_t length, int64_t pitch,
                             int64_t outs, char* mean, char* m2);
-// sum[o] of g and product[o] of g * (x - mean[o]); step of x and g.
-using PairedKernel = void (*)(const Sequence& seq, const char* x, const char* g,
-                              const int64_t* step, int64_t outs, int64_t begin, int64_t end,
-                              const char* mean, char* sum, char* product);
 struct MomentTable {
   MomentKernel rows[kFloats], columns[kFloats];
   MomentJoin join[kFloats];
-  PairedKernel paired_rows[kFloats], paired_columns[kFloats];
 };
 
 // One window position per lane: lane l reads tap[t] + l * lane_step elements. y[l] is the maximum
@@ -94,20 +90,12 @@ struct PoolTable {
   void (*sum[kFloats])(const SumTaps&);
 };
 
-// Rows between a half type and float, strides in bytes.
-using ConvertKernel = void (*)(char* y, int64_t y_stride, const char* x, int64_t x_stride,
-                               int64_t n);
-struct ConvertTable {
-  ConvertKernel widen[2], narrow[2];  // float16, bfloat16
-};
-
 struct RowKernels {
   const FoldTable* fold_arithmetic;  // sum, prod, max, min of floating dtypes
   const FoldTable* fold_exact;       // the same of integers and bool; any and all of every dtype
   const ArgTable* arg;
   const ScanTable* scan;
   const MomentTable* moment;
-  const ConvertTable* convert;
   const PoolTable* pool;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "cpu/isa/row.h"
 #include "cpu/isa/vec.h"
+#include "cpu/isa/vec_half.h"
 
 namespace tg {
 namespace TG_ISA {
@@ -41,31 +42,13 @@ TG_INLINE void write(char* p, T x) {
 }
 
 template <class T>
-TG_INLINE void widen(const char* p, int64_t stride, int n, compute_t<T>* out) {
-  int i = 0;
-  if (stride == int64_t(sizeof(T))) {
-#if defined(__F16C__)
-    if constexpr (is_same<T, half>::value)
-      for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 2 * i))));
-#endif
-    for (; i < n; ++i) out[i] = compute<T>::load(read<T>(p + i * int64_t(sizeof(T))));
-    return;
-  }
-  for (; i < n; ++i) out[i] = compute<T>::load(read<T>(p + i * stride));
-}
-
-template <class T>
-TG_INLINE void narrow_to(const compute_t<T>* x, int n, char* p, int64_t stride) {
-  int i = 0;
-#if defined(__F16C__)
-  if constexpr (is_same<T, half>::value)
-    if (stride == 2)
-      for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((__m128i*)(p + 2 * i),
-                         _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
-#endif
-  for (; i < n; ++i) write<T>(p + i * stride, compute<T>::store(x[i]));
+TG_INLINE void read_run(const char* p, int64_t stride, int n, compute_t<T>* out) {
+  if (stride != int64_t(sizeof(T)))
+    for (int i = 0; i < n; ++i) out[i] = compute<T>::load(read<T>(p + i * stride));
+  else if constexpr (is_same<T, compute_t<T>>::value)
+    __builtin_memcpy(out, p, n * sizeof(T));
+  else
+    widen_block(out, reinterpret_cast<const T*>(p), n);
 }
 
 // True where the memory itself is a block, so that no copy is needed.
@@ -77,7 +60,7 @@ TG_INLINE bool direct(int64_t stride) {
 template <class T>
 TG_INLINE const compute_t<T>* fetch(const char* p, int64_t stride, int n, compute_t<T>* buffer) {
   if (direct<T>(stride)) return reinterpret_cast<const compute_t<T>*>(p);
-  widen<T>(p, stride, n, buffer);
+  read_run<T>(p, stride, n, buffer);
   return buffer;
 }
 
@@ -138,7 +121,7 @@ TG_INLINE void for_blocks(const Sequence& s, const char* const (&x)[K], int64_t 
         for (int k = 0; k < K; ++k) blocks[k] = reinterpret_cast<const C*>(p[k]);
         f(blocks, m);
       } else {
-        for (int k = 0; k < K; ++k) widen<T>(p[k], s.stride[k][last], m, buffer[k] + filled);
+        for (int k = 0; k < K; ++k) read_run<T>(p[k], s.stride[k][last], m, buffer[k] + filled);
         filled += m;
         if (filled == block) {
           for (int k = 0; k < K; ++k) blocks[k] = buffer[k];

@@ -2,6 +2,8 @@
 
 #include "core/loop.h"
 #include "core/run.h"
+#include "cpu/isa/elementwise.h"
+#include "cpu/isa/kernels.h"
 #include "ops/copy/copy.h"
 
 namespace tg {
@@ -9,23 +11,21 @@ namespace {
 
 struct ConvertParams {};
 
-// views: destination, source; one of them is a half type, the other float.
+// views: destination, source.
 void convert_kernel(const ConvertParams&, const View* views) {
-  const auto loop = make_loop<2>({&views[0], &views[1]});
-  dispatch_float("convert", views[0].dtype, [&](auto to) {
-    dispatch_float("convert", views[1].dtype, [&](auto from) {
-      using To = typename decltype(to)::type;
-      using From = typename decltype(from)::type;
-      parallel_rows(loop, 16384, [](char** p, const int64_t* s, int64_t n) {
-        for (int64_t i = 0; i < n; ++i)
-          *reinterpret_cast<To*>(p[0] + i * s[0]) = compute<To>::store(
-              compute_t<To>(compute<From>::load(*reinterpret_cast<const From*>(p[1] + i * s[1]))));
-      });
-    });
-  });
+  const ElementwiseKernels& table = *kernels().elementwise;
+  const ElementOp op{
+      table.cast(views[1].dtype, views[0].dtype), 1, {views[0].dtype, views[1].dtype}};
+  parallel_rows(make_loop<2>({&views[0], &views[1]}), 16384,
+                [&](char** p, const int64_t* s, int64_t n) { table.row(op, p, s, n); });
 }
 
 }  // namespace
+
+void convert_elements(const View& dst, const View& src) {
+  if (dst.dtype == src.dtype) return copy_elements(dst, src);
+  run(convert_kernel, ConvertParams{}, {dst, src}, dst.size(), Arithmetic::exact);
+}
 
 View prepared(const char* op, const char* name, py::handle h, DType dtype, Keep& keep) {
   const View v = view_of(h, op, name);
@@ -37,7 +37,7 @@ View prepared(const char* op, const char* name, py::handle h, DType dtype, Keep&
     return contiguous;
   }
   const Output wide = empty(op, dtype, v.ndim, v.shape);
-  run(convert_kernel, ConvertParams{}, {wide.view, v}, v.size());
+  convert_elements(wide.view, v);
   keep.push_back(wide.array);
   return wide.view;
 }
@@ -54,7 +54,7 @@ View per_element(const char* op, const char* name, py::handle h, DType dtype, in
 py::object finished(const char* op, const Output& y, DType dtype) {
   if (y.view.dtype == dtype) return y.array;
   const Output narrow = empty_like(op, dtype, y.view);
-  run(convert_kernel, ConvertParams{}, {narrow.view, y.view}, y.view.size());
+  convert_elements(narrow.view, y.view);
   return narrow.array;
 }
 

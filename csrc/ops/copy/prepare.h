@@ -20,6 +20,9 @@ View per_element(const char* op, const char* name, py::handle h, DType dtype, in
 // An output of the compute dtype as an array of the dtype asked for.
 py::object finished(const char* op, const Output& y, DType dtype);
 
+// dst[...] = src, the values converted; one shape, memory that does not overlap.
+void convert_elements(const View& dst, const View& src);
+
 inline DType compute_dtype(DType t) { return is_half(t) ? DType::f32 : t; }
 
 // t is float32 or float64: a compute dtype.

@@ -5,8 +5,8 @@
 #include "core/run.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/row.h"
+#include "ops/copy/prepare.h"
 #include "ops/pool/pool.h"
-#include "ops/reduce/convert.h"
 
 namespace tg {
 namespace {

@@ -6,8 +6,8 @@
 #include "core/dispatch.h"
 #include "core/parallel.h"
 #include "core/run.h"
+#include "ops/copy/prepare.h"
 #include "ops/pool/pool.h"
-#include "ops/reduce/convert.h"
 
 namespace tg {
 namespace {

@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "ops/copy/prepare.h"
 #include "ops/pool/pool.h"
-#include "ops/reduce/convert.h"
 
 namespace tg {
 namespace {
@@ -52,7 +52,8 @@ View pool_operand(const char* op, const View& x, DType t, Lanes lanes, Pack pack
   if (x.dtype == t && is_packed(x, lanes, pack)) return five_axes(x);
   int order[kMaxDims];
   lane_order(x.ndim, lanes, order);
-  const Output copy = converted(op, x, t, order);
+  const Output copy = empty_ordered(op, t, x.ndim, x.shape, order);
+  convert_elements(copy.view, x);
   *keep = copy.array;
   return five_axes(copy.view);
 }
@@ -71,7 +72,7 @@ PoolResult::PoolResult(const char* op, DType dtype, const View& like, Lanes lane
 }
 
 py::object PoolResult::finish() const {
-  if (!work.array.is(out.array)) convert_into(out.view, work.view);
+  if (!work.array.is(out.array)) convert_elements(out.view, work.view);
   return out.array;
 }
 

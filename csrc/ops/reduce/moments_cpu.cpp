@@ -1,8 +1,8 @@
-// moments, and the paired sums of the normalisation gradients.
+// moments: mean and biased variance over any axes.
 #include "core/args.h"
 #include "core/run.h"
 #include "cpu/isa/kernels.h"
-#include "ops/reduce/convert.h"
+#include "ops/copy/prepare.h"
 #include "ops/reduce/fold_plan.h"
 #include "ops/reduce/reduce.h"
 
@@ -34,37 +34,13 @@ void moments_kernel(const PlanParams& params, const View* views) {
   std::memcpy(views[1].data, squares.data, results * cell);
 }
 
-// views: sum, product, x, g, mean; where the sequence is cut, the sums of the segments.
-void paired_kernel(const PlanParams& params, const View* views) {
-  const View &x = views[2], &g = views[3], &mean = views[4];
-  const FoldPlan& plan = params.plan;
-  const MomentTable& table = *kernels().row->moment;
-  const int t = float_index(x.dtype), cell = itemsize(mean.dtype);
-  const PairedKernel paired = (plan.columns ? table.paired_columns : table.paired_rows)[t];
-  const int64_t results = plan.results();
-  for_fold(plan, [&](int64_t segment, int64_t at, const int64_t* offset, int64_t n, int64_t begin,
-                     int64_t end) {
-    const int64_t where = (segment * results + at) * cell;
-    paired(plan.seq, x.data + offset[0], g.data + offset[1], plan.step, n, begin, end,
-           mean.data + at * cell, views[5].data + where, views[6].data + where);
-  });
-  if (plan.segments == 1) return;
-  const FoldKernel join = kernels().row->fold_arithmetic->columns[0][int(mean.dtype)];
-  Sequence seq{};
-  seq.ndim = 1;
-  seq.size[0] = plan.segments;
-  seq.stride[0][0] = results * cell;
-  for (int i = 0; i < 2; ++i)
-    join(seq, views[5 + i].data, cell, results, 0, plan.segments, views[i].data);
-}
-
 py::object moments(py::handle x_array, py::handle axes) {
   const View x = view_of(x_array, "moments", "x");
   check_float("moments", x, "x");
   bool reduced[kMaxDims];
   read_axes(axes, x.ndim, "moments", reduced);
   const Moments m = moments_of("moments", x, reduced, true);
-  return py::make_tuple(narrowed("moments", m.mean, x.dtype), narrowed("moments", m.var, x.dtype));
+  return py::make_tuple(finished("moments", m.mean, x.dtype), finished("moments", m.var, x.dtype));
 }
 
 }  // namespace
@@ -82,24 +58,6 @@ Moments moments_of(const char* op, const View& x, const bool* reduced, bool keep
   }
   run(moments_kernel, params, {m.mean.view, m.var.view, x, means.view, squares.view}, 4 * x.size());
   return m;
-}
-
-PairedSums paired_sums(const char* op, const View& x, const View& g, const bool* reduced,
-                       const View& mean) {
-  const DType t = compute_dtype(x.dtype);
-  PairedSums p{empty_reduced(op, t, x, reduced, false), empty_reduced(op, t, x, reduced, false)};
-  const View both[2] = {x, g};
-  PlanParams params{make_fold_plan(both, 2, reduced, itemsize(t))};
-  const int64_t parts = params.plan.results() * params.plan.segments;
-  if (parts == 0) return p;
-  Output sums = p.sum, products = p.product;
-  if (params.plan.segments > 1) {
-    sums = empty(op, t, 1, &parts);
-    products = empty(op, t, 1, &parts);
-  }
-  run(paired_kernel, params, {p.sum.view, p.product.view, x, g, mean, sums.view, products.view},
-      4 * x.size());
-  return p;
 }
 
 void bind_moments(py::module_& m) { m.def("moments", &moments, py::arg("x"), py::arg("axes")); }

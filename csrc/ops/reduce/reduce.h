@@ -27,12 +27,4 @@ struct Moments {
 };
 Moments moments_of(const char* op, const View& x, const bool* reduced, bool keepdims);
 
-// Sums of g and of g * (x - mean) over the reduced axes, laid out like Moments; x and g have one
-// shape and dtype, mean is contiguous in the order of the results.
-struct PairedSums {
-  Output sum, product;
-};
-PairedSums paired_sums(const char* op, const View& x, const View& g, const bool* reduced,
-                       const View& mean);
-
 }  // namespace tg

@@ -4,7 +4,7 @@
 #include "core/args.h"
 #include "core/run.h"
 #include "cpu/isa/kernels.h"
-#include "ops/reduce/convert.h"
+#include "ops/copy/prepare.h"
 #include "ops/reduce/fold_plan.h"
 #include "ops/reduce/reduce.h"
 
@@ -68,7 +68,7 @@ py::object reduce(int op, py::handle x_array, py::handle axes, bool keepdims) {
     run(reduce_kernel, params, {sums.view, x, partial.view}, x.size(),
         op < 2 && is_float(x.dtype) ? Arithmetic::floating : Arithmetic::exact);
   }
-  return narrowed(name, sums, op < 4 && is_half(x.dtype) ? x.dtype : acc);
+  return finished(name, sums, op < 4 && is_half(x.dtype) ? x.dtype : acc);
 }
 
 }  // namespace
