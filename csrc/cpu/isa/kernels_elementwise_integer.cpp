@@ -125,6 +125,11 @@ T power(T x, T y) {
   }
   return T(result);
 }
+template <class T>
+void power_loop(char* out, const char* const* in, int64_t n, double, double) {
+  for (int64_t i = 0; i < n; ++i) ((T*)out)[i] = power(((const T*)in[0])[i], ((const T*)in[1])[i]);
+}
+
 // Shifts by the width or more, or by a negative count, push every bit out.
 template <class T>
 TG_INLINE bool in_width(T count) {
@@ -137,7 +142,6 @@ TG_BINARY_ROW(mul, W(x) * W(y))
 TG_BINARY_ROW(floor_divide, floor_quotient(x, y))
 TG_BINARY_ROW(remainder, floor_rest(x, y))
 TG_BINARY_ROW(fmod, rest(x, y))
-TG_BINARY_ROW(pow, power(x, y))
 TG_BINARY_ROW(maximum, x > y ? x : y)
 TG_BINARY_ROW(minimum, x < y ? x : y)
 TG_BINARY_ROW(bitwise_and, W(x) & W(y))
@@ -180,7 +184,7 @@ ElementKernel binary_of(Binary op) {
     case Binary::floor_divide: return binary_loop<T, binary_floor_divide>;
     case Binary::remainder: return binary_loop<T, binary_remainder>;
     case Binary::fmod: return binary_loop<T, binary_fmod>;
-    case Binary::pow: return binary_loop<T, binary_pow>;
+    case Binary::pow: return power_loop<T>;
     case Binary::maximum: return binary_loop<T, binary_maximum>;
     case Binary::minimum: return binary_loop<T, binary_minimum>;
     case Binary::bitwise_and: return binary_loop<U, binary_bitwise_and>;

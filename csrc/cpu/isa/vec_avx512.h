@@ -1,9 +1,10 @@
 // Sixteen floats or eight doubles: AVX-512 F, DQ, BW, VL.
 #pragma once
-// GCC 12 warns of its own header's deliberately undefined registers.
 #pragma GCC diagnostic push
+#if !defined(__clang__)  // GCC 12 warns of its own header's deliberately undefined registers
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 
