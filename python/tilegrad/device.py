@@ -48,6 +48,15 @@ def check_device(name: Any) -> None:
         device(name)
 
 
+def _runtime(name: str) -> Any:
+    f = getattr(kernels.host, name, None)
+    if f is None:
+        raise DeviceError(
+            f"{name}: the reference kernels have no threads, pool or instruction sets"
+        )
+    return f
+
+
 def get_num_threads() -> int:
     """How many threads a kernel may use: the affinity and the control group's quota of the process,
     unless ``TILEGRAD_NUM_THREADS`` or ``set_num_threads`` says otherwise.
@@ -55,7 +64,7 @@ def get_num_threads() -> int:
     >>> get_num_threads() >= 1
     True
     """
-    return kernels.host.num_threads()
+    return _runtime("num_threads")()
 
 
 def set_num_threads(n: int) -> None:
@@ -67,7 +76,7 @@ def set_num_threads(n: int) -> None:
         from .errors import ValueError as TgValueError
 
         raise TgValueError(f"set_num_threads: expects at least 1, got {n}")
-    kernels.host.set_num_threads(int(n))
+    _runtime("set_num_threads")(int(n))
 
 
 def cpu_isas() -> list[str]:
@@ -76,7 +85,7 @@ def cpu_isas() -> list[str]:
     >>> cpu_isas()[-1]
     'generic'
     """
-    return list(kernels.host.isas())
+    return list(_runtime("isas")())
 
 
 def get_cpu_isa() -> str:
@@ -85,13 +94,13 @@ def get_cpu_isa() -> str:
     >>> get_cpu_isa() in cpu_isas()
     True
     """
-    return kernels.host.isa()
+    return _runtime("isa")()
 
 
 def set_cpu_isa(name: str) -> None:
     """Switches the kernels to another instruction set. Raises ValueError when it is unknown or this
     machine does not run it."""
-    kernels.host.set_isa(name)
+    _runtime("set_isa")(name)
 
 
 def memory_stats() -> dict[str, int]:
@@ -100,12 +109,12 @@ def memory_stats() -> dict[str, int]:
     >>> memory_stats()["in_use"] >= 0
     True
     """
-    return dict(kernels.host.memory_stats())
+    return dict(_runtime("memory_stats")())
 
 
 def reset_peak_memory() -> None:
     """Makes ``memory_stats()["peak"]`` the memory in use now."""
-    kernels.host.reset_peak_memory()
+    _runtime("reset_peak_memory")()
 
 
 def empty_cache() -> int:
@@ -114,4 +123,4 @@ def empty_cache() -> int:
     >>> empty_cache() >= 0
     True
     """
-    return kernels.host.empty_cache()
+    return _runtime("empty_cache")()
