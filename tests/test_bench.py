@@ -11,7 +11,7 @@ import pytest
 import tilegrad as tg
 from tilegrad import bench, cases, kernels, nn
 from tilegrad.bench import kernel_calls, run
-from tilegrad.bench.report import machine
+from tilegrad.bench.report import busy, machine
 from tilegrad.bench.timing import Timing, measure, verdict
 from tilegrad.cases import Arg, Case
 from tilegrad.errors import DataError, PackageError
@@ -222,6 +222,14 @@ def test_the_schema_refuses():
         with pytest.raises(DataError, match=text):
             bench.validate(bad)
     assert set(machine()) == set(good["machine"])
+
+
+def test_a_busy_machine_is_named(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (9.5, 0.0, 0.0))
+    assert "load 9.5 on 2 cores" in busy()
+    monkeypatch.setattr("os.getloadavg", lambda: (1.5, 9.0, 9.0))
+    assert busy() == ""
 
 
 # --- check ----------------------------------------------------------------------------------------

@@ -133,6 +133,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _bench(args: argparse.Namespace) -> int:
     from .bench import report, run_case, select, validate
+    from .bench.report import busy
 
     rows: list[dict[str, Any]] = []
     names = ("tilegrad", "reference", *args.vs)
@@ -144,6 +145,8 @@ def _bench(args: argparse.Namespace) -> int:
         row = run_case(family, case, dtype=args.dtype, peers=tuple(args.vs), budget=args.budget)
         rows.append(row)
         print(f"{family}/{case}  {_speeds(row, names)}", flush=True)
+    if warning := busy():
+        print(f"note: {warning}", file=sys.stderr)
     if not rows:
         print(f"tilegrad bench: no row matches {args.pattern!r}", file=sys.stderr)
         return 1

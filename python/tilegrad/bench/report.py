@@ -53,6 +53,14 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def busy() -> str:
+    """A warning where other programs want more cores than there are; else the empty string."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores + 1.0:
+        return ""
+    return f"the machine is busy (load {load:.1f} on {cores} cores): times are not to be trusted"
+
+
 def machine() -> dict[str, Any]:
     """What the speeds depend on."""
     host = kernels.host

@@ -39,7 +39,7 @@ class Recipe:
 
 
 RECIPES = {
-    "modern": Recipe(lr=0.1, batch_size=64, weight_decay=1e-4, shift=1),
+    "modern": Recipe(lr=0.05, batch_size=64, weight_decay=1e-4, shift=1),
     "1998": Recipe(lr=0.1, batch_size=64, weight_decay=1e-4, shift=1),
 }
 

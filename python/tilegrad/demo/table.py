@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import nn
 from ..bench.kernel_calls import Call, Row, compare, recording
+from ..bench.report import busy
 
 
 @dataclass
@@ -80,4 +81,6 @@ def show(calls: list[Call], images: int, budget: float = 0.05) -> bool:
         print("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
     ours, theirs = sum(i.seconds for i in found), sum(i.reference for i in found)
     print(f"together {ours * 1e3:.2f} ms, NumPy {theirs * 1e3:.2f} ms")
+    if warning := busy():
+        print(f"note: {warning}")
     return all(line.correct for line in found)
