@@ -101,8 +101,8 @@ void fold_rows(const Sequence& s, const char* x, int64_t step, int64_t outs, int
   const int64_t stride = s.stride[0][s.ndim - 1];
   for (int64_t o = 0; o < outs; ++o) {
     A a = Op::template first<A>();
-    for_runs<1>(s, {x + o * step}, begin, end, [&](const char** p, int64_t n) {
-      const char* v = p[0];
+    for_runs(s, x + o * step, begin, end, [&](const char* p, int64_t n) {
+      const char* v = p;
       if (stride == int64_t(sizeof(T)))
         for (int64_t i = 0; i < n; ++i)
           a = Op::join(a, E::from(read<T>(v + i * int64_t(sizeof(T)))));
@@ -121,9 +121,9 @@ void fold_columns(const Sequence& s, const char* x, int64_t step, int64_t cols, 
     const int width = int(smaller<int64_t>(kCells, cols - c));
     A a[kCells];
     for (int i = 0; i < width; ++i) a[i] = Op::template first<A>();
-    for_runs<1>(s, {x + c * step}, begin, end, [&](const char** p, int64_t n) {
+    for_runs(s, x + c * step, begin, end, [&](const char* p, int64_t n) {
       for (int64_t r = 0; r < n; ++r) {
-        const char* v = p[0] + r * stride;
+        const char* v = p + r * stride;
         if (step == int64_t(sizeof(T)))
           for (int i = 0; i < width; ++i)
             a[i] = Op::join(a[i], E::from(read<T>(v + i * int64_t(sizeof(T)))));

@@ -22,8 +22,8 @@ void fold_rows(const Sequence& s, const char* x, int64_t step, int64_t outs, int
   }
   for (int64_t o = 0; o < outs; ++o) {
     Tree<Op, Vec<C>> tree;
-    for_blocks<T, 1>(s, {x + o * step}, begin, end,
-                     [&](const C* const* v, int n) { tree.push(fold_block<Op>(v[0], n)); });
+    for_blocks<T>(s, x + o * step, begin, end,
+                  [&](const C* v, int n) { tree.push(fold_block<Op>(v, n)); });
     out[o] = fold_lanes<Op>(tree.total(Vec<C>::set1(Op::template identity<C>())));
   }
 }
@@ -59,8 +59,8 @@ void fold_narrow_columns(const Sequence& s, const char* x, int cols, int64_t beg
   const int64_t wide_rows = k;
   ColumnTree<Op, C> tree(k * cols);
   RowFeed<Op, T> feed{tree};
-  for_runs<1>(s, {x}, begin, end, [&](const char** p, int64_t n) {
-    const char* row = p[0];
+  for_runs(s, x, begin, end, [&](const char* p, int64_t n) {
+    const char* row = p;
     for (; n >= wide_rows; n -= wide_rows) {
       feed.add(row, sizeof(T));
       row += wide_rows * cols * int64_t(sizeof(T));
@@ -91,8 +91,8 @@ void fold_columns(const Sequence& s, const char* x, int64_t step, int64_t cols, 
   for (int64_t c = 0; c < cols; c += kColumns<C>) {
     ColumnTree<Op, C> tree(int(smaller<int64_t>(kColumns<C>, cols - c)));
     RowFeed<Op, T> feed{tree};
-    for_runs<1>(s, {x + c * step}, begin, end, [&](const char** p, int64_t n) {
-      for (int64_t i = 0; i < n; ++i) feed.add(p[0] + i * s.stride[0][s.ndim - 1], step);
+    for_runs(s, x + c * step, begin, end, [&](const char* p, int64_t n) {
+      for (int64_t i = 0; i < n; ++i) feed.add(p + i * s.stride[0][s.ndim - 1], step);
     });
     feed.rest();
     tree.total(out + c);

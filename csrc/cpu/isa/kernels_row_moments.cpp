@@ -84,8 +84,8 @@ void moments_rows(const Sequence& s, const char* x, int64_t step, int64_t outs, 
   }
   for (int64_t o = 0; o < outs; ++o) {
     Tree<JoinParts, Part> tree;
-    for_blocks<T, 1>(s, {x + o * step}, begin, end,
-                     [&](const C* const* v, int n) { tree.push(block_part(v[0], n)); });
+    for_blocks<T>(s, x + o * step, begin, end,
+                  [&](const C* v, int n) { tree.push(block_part(v, n)); });
     const Part all = tree.total({0, 0, 0});
     reinterpret_cast<C*>(mean)[o] = C(all.mean);
     reinterpret_cast<C*>(m2)[o] = C(all.m2);
@@ -170,9 +170,9 @@ void moments_columns(const Sequence& s, const char* x, int64_t step, int64_t col
     C buffer[8][kPairs<C>];
     const C* row[8];
     int rows = 0;
-    for_runs<1>(s, {x + c * step}, begin, end, [&](const char** p, int64_t n) {
+    for_runs(s, x + c * step, begin, end, [&](const char* p, int64_t n) {
       for (int64_t i = 0; i < n; ++i) {
-        row[rows] = fetch<T>(p[0] + i * s.stride[0][s.ndim - 1], step, tree.width, buffer[rows]);
+        row[rows] = fetch<T>(p + i * s.stride[0][s.ndim - 1], step, tree.width, buffer[rows]);
         if (++rows < 8) continue;
         tree.push(row, 8);
         rows = 0;

@@ -1,4 +1,4 @@
-// The row kernels of an instruction set: reductions, scans, softmax, normalisation, pooling.
+// The row kernels of an instruction set: reductions, scans, moments, pooling.
 // Strides are in bytes; x is read through its own dtype, results are in the dtype named.
 #pragma once
 #include "core/view.h"

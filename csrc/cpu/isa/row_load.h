@@ -64,78 +64,64 @@ TG_INLINE const compute_t<T>* fetch(const char* p, int64_t stride, int n, comput
   return buffer;
 }
 
-// Calls f(pointers, n) for the runs along the innermost axis that cover the elements [begin, end).
-template <int K, class F>
-TG_INLINE void for_runs(const Sequence& s, const char* const (&x)[K], int64_t begin, int64_t end,
-                        F&& f) {
+// Calls f(p, n) for the runs along the innermost axis that cover the elements [begin, end).
+template <class F>
+TG_INLINE void for_runs(const Sequence& s, const char* x, int64_t begin, int64_t end, F&& f) {
   if (begin >= end) return;
   const int last = s.ndim - 1;
+  const int64_t* stride = s.stride[0];
+  if (last == 0) return f(x + begin * stride[0], end - begin);
   const int64_t length = s.size[last];
-  const char* p[K];
-  if (last == 0) {
-    for (int k = 0; k < K; ++k) p[k] = x[k] + begin * s.stride[k][0];
-    return f(p, end - begin);
-  }
   int64_t index[kMaxDims], rest = begin / length, at = begin % length;
-  for (int k = 0; k < K; ++k) p[k] = x[k];
   for (int i = last - 1; i >= 0; --i) {
     index[i] = rest % s.size[i];
     rest /= s.size[i];
-    for (int k = 0; k < K; ++k) p[k] += index[i] * s.stride[k][i];
+    x += index[i] * stride[i];
   }
   for (int64_t done = begin;;) {
     const int64_t n = smaller(length - at, end - done);
-    const char* q[K];
-    for (int k = 0; k < K; ++k) q[k] = p[k] + at * s.stride[k][last];
-    f(q, n);
+    f(x + at * stride[last], n);
     done += n;
     if (done >= end) return;
     at = 0;
     for (int i = last - 1; i >= 0; --i) {
-      for (int k = 0; k < K; ++k) p[k] += s.stride[k][i];
+      x += stride[i];
       if (++index[i] < s.size[i]) break;
-      for (int k = 0; k < K; ++k) p[k] -= index[i] * s.stride[k][i];
+      x -= index[i] * stride[i];
       index[i] = 0;
     }
   }
 }
 
-// Calls f(blocks, n) with the elements [begin, end) in order, n <= kBlock. Short runs are gathered
+// Calls f(block, n) with the elements [begin, end) in order, n <= kBlock. Short runs are gathered
 // until a block is full.
-template <class T, int K, class F>
-TG_INLINE void for_blocks(const Sequence& s, const char* const (&x)[K], int64_t begin, int64_t end,
-                          F&& f) {
+template <class T, class F>
+TG_INLINE void for_blocks(const Sequence& s, const char* x, int64_t begin, int64_t end, F&& f) {
   using C = compute_t<T>;
   constexpr int block = kBlock<C>;
-  C buffer[K][block];
-  const C* blocks[K];
-  int filled = 0, last = s.ndim - 1;
-  bool plain = true;
-  for (int k = 0; k < K; ++k) plain = plain && direct<T>(s.stride[k][last]);
-  const bool whole = plain && s.ndim == 1;
-  for_runs<K>(s, x, begin, end, [&](const char** p, int64_t n) {
+  C buffer[block];
+  int filled = 0;
+  const int64_t stride = s.stride[0][s.ndim - 1];
+  const bool plain = direct<T>(stride), whole = plain && s.ndim == 1;
+  for_runs(s, x, begin, end, [&](const char* p, int64_t n) {
     const bool in_place = whole || (plain && filled == 0 && n >= block / 4);
     while (n > 0) {
       const int m = int(smaller<int64_t>(n, block - filled));
       if (in_place) {
-        for (int k = 0; k < K; ++k) blocks[k] = reinterpret_cast<const C*>(p[k]);
-        f(blocks, m);
+        f(reinterpret_cast<const C*>(p), m);
       } else {
-        for (int k = 0; k < K; ++k) read_run<T>(p[k], s.stride[k][last], m, buffer[k] + filled);
+        read_run<T>(p, stride, m, buffer + filled);
         filled += m;
         if (filled == block) {
-          for (int k = 0; k < K; ++k) blocks[k] = buffer[k];
-          f(blocks, block);
+          f(buffer, block);
           filled = 0;
         }
       }
-      for (int k = 0; k < K; ++k) p[k] += m * s.stride[k][last];
+      p += m * stride;
       n -= m;
     }
   });
-  if (filled == 0) return;
-  for (int k = 0; k < K; ++k) blocks[k] = buffer[k];
-  f(blocks, filled);
+  if (filled > 0) f(buffer, filled);
 }
 
 }  // namespace TG_ISA
