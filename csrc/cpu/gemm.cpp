@@ -31,8 +31,10 @@ class Block {
   Block(const Gemm<T>& g, const GemmTable<T>& t, Range rows, Range cols)
       : g_(g), t_(t), rows_(rows), cols_(cols) {
     direct_c_ = g.c.store == nullptr && g.c.col_stride == 1;
-    // B is read in place where its rows are contiguous and too few tiles would use the packed copy.
-    direct_b_ = g.b.pack == nullptr && g.b.lane_stride == 1 && rows.size() <= 5 * t.rows;
+    // B is read in place where its rows are contiguous and too few tiles would use the packed copy;
+    // fewer still where every row lies in a memory page of its own.
+    const int64_t tiles = g.b.k_stride * int64_t(sizeof(T)) <= 4096 ? 5 : 1;
+    direct_b_ = g.b.pack == nullptr && g.b.lane_stride == 1 && rows.size() <= tiles * t.rows;
     mc_ = std::min(kTilesPerBlock * t.rows, rows.size());
     const int64_t most = direct_c_ ? kBlockBytes / int64_t(sizeof(T)) / t.kc : kSinkCols;
     nc_ = std::min(ceil_div(most, t.full), ceil_div(cols.size(), t.full)) * t.full;
@@ -206,7 +208,7 @@ bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
           for (int64_t r = 0; r < rows; ++r) a_offset[r] = (i + r) * a_stride + p;
           for (int64_t c = 0; c < cols; ++c) b_offset[c] = (j + c) * g.b.lane_stride + p;
           t.dot[rows - 1][cols - 1]({std::min(kDotTerms, g.k - p), a, a_offset, g.b.data, b_offset,
-                                     sums, kMaxDotCols, p > 0});
+                                     sums, kMaxDotCols, p > 0, false});
         }
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t c = 0; c < cols; ++c) {

@@ -28,7 +28,8 @@ struct TileArgs {
 };
 
 // out[i * ld + j] (+)= sum over p < len of a[a_offset[i] + p] * b[b_offset[j] + p]: lanes first,
-// then hsum.
+// then hsum. With vectors, out holds the lanes themselves, which are always added to; fold does the
+// hsum of many of them at last.
 template <class T>
 struct DotArgs {
   int64_t len;
@@ -38,7 +39,7 @@ struct DotArgs {
   const int64_t* b_offset;
   T* out;
   int64_t ld;
-  bool accumulate;
+  bool accumulate, vectors;
 };
 
 // Rows of a padded image: row r of dst is `before` zeros, count elements src[r * src_pitch + i *
@@ -64,9 +65,12 @@ struct GemmTable {
   void (*tile_full[kMaxTileRows])(const TileArgs<T>&);
   void (*tile_wide[kMaxWideRows])(const TileArgs<T>&);
   void (*dot[kMaxDotRows][kMaxDotCols])(const DotArgs<T>&);
+  void (*fold)(const T* vectors, T* out, int64_t n);
   // dst[p * ld + l] = src[l * lane_stride + p * k_stride] for l < count, p < k.
   void (*pack)(T* dst, int64_t ld, const T* src, int64_t lane_stride, int64_t k_stride,
                int64_t count, int64_t k);
+  // dst[p * width + j] = src[offset[p] + j] for j < width (a multiple of lanes), p < k.
+  void (*gather)(T* dst, int64_t width, const T* src, const int64_t* offset, int64_t k);
   void (*copy_rows)(const CopyRows<T>&);
 };
 

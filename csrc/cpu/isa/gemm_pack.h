@@ -103,26 +103,28 @@ void pack_turned(T* dst, int64_t ld, const T* src, int64_t stride, int64_t count
       const int terms = k - p < V::N ? int(k - p) : V::N;
       decltype(V::v) block[V::N];
       const T* from = src + l * stride + p;
-      if (lanes == V::N && terms == V::N) {
+      T* to = dst + p * ld + l;
+      // Unrolled throughout, so that the block never leaves the registers.
+      if (terms == V::N) {
 #pragma GCC unroll 16
-        for (int i = 0; i < V::N; ++i) block[i] = V::load(from + i * stride).v;
+        for (int i = 0; i < V::N; ++i) block[i] = V::load(from + (i < lanes ? i : 0) * stride).v;
       } else {
 #pragma GCC unroll 16
         for (int i = 0; i < V::N; ++i)
           block[i] = V::load_n(from + (i < lanes ? i : 0) * stride, terms).v;
       }
       transpose(block);
-      T* to = dst + p * ld + l;
       if (lanes == V::N && terms == V::N) {
 #pragma GCC unroll 16
         for (int i = 0; i < V::N; ++i) V{block[i]}.store(to + i * ld);
       } else {
-        for (int i = 0; i < terms; ++i) V{block[i]}.store_n(to + i * ld, lanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < V::N; ++i)
+          if (i < terms) V{block[i]}.store_n(to + i * ld, lanes);
       }
     }
   }
 }
-
 #else
 template <class T>
 void pack_turned(T* dst, int64_t ld, const T* src, int64_t stride, int64_t count, int64_t k) {
@@ -155,31 +157,105 @@ void pack(T* dst, int64_t ld, const T* src, int64_t lane_stride, int64_t k_strid
   }
 }
 
+// See GemmTable::gather.
 template <class T>
-TG_INLINE void zeros(T* dst, int64_t n) {
+void gather(T* dst, int64_t width, const T* src, const int64_t* offset, int64_t k) {
   using V = Vec<T>;
-  int64_t i = 0;
-  for (; i + V::N <= n; i += V::N) V::set1(T(0)).store(dst + i);
-  if (i < n) V::set1(T(0)).store_n(dst + i, int(n - i));
+  for (int64_t p = 0; p < k; ++p, dst += width)
+    for (int64_t j = 0; j < width; j += V::N) V::load(src + offset[p] + j).store(dst + j);
+}
+
+// Lanes [low, high) of a vector at p, zero elsewhere; only these are read. evens: every other lane
+// of two vectors.
+#if defined(TG_ISA_avx512)
+TG_INLINE Vec<float> load_between(const float* p, int low, int high) {
+  return {_mm512_maskz_loadu_ps(Vec<float>::first(high) & ~Vec<float>::first(low), p)};
+}
+TG_INLINE Vec<double> load_between(const double* p, int low, int high) {
+  return {_mm512_maskz_loadu_pd(Vec<double>::first(high) & ~Vec<double>::first(low), p)};
+}
+TG_INLINE Vec<float> evens(Vec<float> a, Vec<float> b) {
+  const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return {_mm512_permutex2var_ps(a.v, at, b.v)};
+}
+TG_INLINE Vec<double> evens(Vec<double> a, Vec<double> b) {
+  return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b.v)};
+}
+#elif defined(TG_ISA_avx2)
+TG_INLINE Vec<float> load_between(const float* p, int low, int high) {
+  using V = Vec<float>;
+  return {_mm256_maskload_ps(p, _mm256_andnot_si256(V::first(low), V::first(high)))};
+}
+TG_INLINE Vec<double> load_between(const double* p, int low, int high) {
+  using V = Vec<double>;
+  return {_mm256_maskload_pd(p, _mm256_andnot_si256(V::first(low), V::first(high)))};
+}
+TG_INLINE Vec<float> evens(Vec<float> a, Vec<float> b) {
+  const __m256 mixed = _mm256_shuffle_ps(a.v, b.v, 0x88);
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8))};
+}
+TG_INLINE Vec<double> evens(Vec<double> a, Vec<double> b) {
+  return {_mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), 0xd8)};
+}
+#else
+template <class T>
+Vec<T> load_between(const T* p, int low, int high) {
+  T lanes[Vec<T>::N] = {};
+  for (int i = low; i < high; ++i) lanes[i] = p[i];
+  return Vec<T>::load(lanes);
+}
+template <class T>
+Vec<T> evens(Vec<T> a, Vec<T> b) {
+  T lanes[2 * Vec<T>::N], out[Vec<T>::N];
+  a.store(lanes);
+  b.store(lanes + Vec<T>::N);
+  for (int i = 0; i < Vec<T>::N; ++i) out[i] = lanes[2 * i];
+  return Vec<T>::load(out);
+}
+#endif
+
+// Columns [at, at + V::N) of all rows; STEP 1 or 2. Zeros come for free with the masks.
+template <int STEP, class T>
+TG_INLINE void copy_columns(const CopyRows<T>& c, int64_t at, int64_t width) {
+  using V = Vec<T>;
+  const auto clamp = [](int64_t x, int64_t most) { return int(x < 0 ? 0 : x < most ? x : most); };
+  const int low = clamp(c.before - at, V::N), high = clamp(c.before + c.count - at, V::N);
+  const int lanes = clamp(width - at, V::N);
+  const bool inner = low == 0 && high == V::N;
+  const T* src = c.src + (at - c.before) * STEP;
+  T* dst = c.dst + at;
+  // Of two vectors the second starts V::N elements later; the last element read is an even one.
+  const int from = STEP * low, to = high > low ? STEP * (high - 1) + 1 : from;
+  for (int64_t r = 0; r < c.rows; ++r, src += c.src_pitch, dst += c.dst_pitch) {
+    V x;
+    if (STEP == 1)
+      x = inner ? V::load(src) : load_between(src, low, high);
+    else
+      x = evens(load_between(src, clamp(from, V::N), clamp(to, V::N)),
+                load_between(src + V::N, clamp(from - V::N, V::N), clamp(to - V::N, V::N)));
+    if (lanes == V::N)
+      x.store(dst);
+    else
+      x.store_n(dst, lanes);
+  }
 }
 
 // See CopyRows.
 template <class T>
 void copy_rows(const CopyRows<T>& c) {
-  using V = Vec<T>;
+  const int64_t width = c.before + c.count + c.after;
+  if (c.src_step == 1 || c.src_step == 2) {
+    for (int64_t at = 0; at < width; at += Vec<T>::N)
+      c.src_step == 1 ? copy_columns<1>(c, at, width) : copy_columns<2>(c, at, width);
+    return;
+  }
   for (int64_t r = 0; r < c.rows; ++r) {
     T* dst = c.dst + r * c.dst_pitch;
     const T* src = c.src + r * c.src_pitch;
-    if (c.before > 0) zeros(dst, c.before);
+    for (int64_t i = 0; i < c.before; ++i) dst[i] = T(0);
     dst += c.before;
-    if (c.src_step == 1) {
-      int64_t i = 0;
-      for (; i + V::N <= c.count; i += V::N) V::load(src + i).store(dst + i);
-      if (i < c.count) V::load_n(src + i, int(c.count - i)).store_n(dst + i, int(c.count - i));
-    } else {
-      for (int64_t i = 0; i < c.count; ++i) dst[i] = src[i * c.src_step];
-    }
-    if (c.after > 0) zeros(dst + c.count, c.after);
+    for (int64_t i = 0; i < c.count; ++i) dst[i] = src[i * c.src_step];
+    for (int64_t i = 0; i < c.after; ++i) dst[c.count + i] = T(0);
   }
 }
 

@@ -97,10 +97,20 @@ void dot(const DotArgs<T>& d) {
   for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 16
     for (int j = 0; j < COLS; ++j) {
+      if (d.vectors) {
+        T* lanes = d.out + (i * d.ld + j) * V::N;
+        (V::load(lanes) + acc[i][j]).store(lanes);
+        continue;
+      }
       T* out = d.out + i * d.ld + j;
       const T sum = hsum(acc[i][j]);
       *out = d.accumulate ? *out + sum : sum;
     }
+}
+
+template <class T>
+void fold(const T* vectors, T* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = hsum(Vec<T>::load(vectors + i * Vec<T>::N));
 }
 
 // Tile shapes fill the register file: 32 registers hold 14 x 2 sums, 16 hold 6 x 2.
@@ -150,7 +160,9 @@ constexpr GemmTable<T> table(int kc) {
           TG_TILES(full_at),
           {tile<T, 1, 4>, tile<T, 2, 4>, tile<T, 3, 4>},
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
+          fold<T>,
           pack<T>,
+          gather<T>,
           copy_rows<T>};
 }
 

@@ -36,6 +36,8 @@ using ConvViews = View[4];
 // The algorithms. Each returns false when there is no memory for its working space.
 bool is_pointwise(const ConvParams& p, const View* views);
 bool conv_pointwise(const ConvParams& p, const View* views);
+bool is_covering(const ConvParams& p, const View* views);
+bool conv_covering(const ConvParams& p, const View* views);
 bool conv_direct(const ConvParams& p, const View* views);
 
 bool conv_plain(const ConvParams& p, const View* views);

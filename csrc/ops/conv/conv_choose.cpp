@@ -23,6 +23,7 @@ struct Algorithm {
 
 const Algorithm kAlgorithms[] = {
     {"plain", "next to nothing to do", tiny, conv_plain},
+    {"covering", "kernel covers the input: one matrix product", is_covering, conv_covering},
     {"pointwise", "kernel of one tap: one matrix product", is_pointwise, conv_pointwise},
     {"depthwise", "one input channel per group: few rows, wide tiles", depthwise, conv_direct},
     {"direct", "rows lowered once, taps are offsets into them", always, conv_direct},

@@ -23,14 +23,7 @@ bool forward(const ConvParams& p, const View* v) {
   c.groups = p.groups;
   c.src_channels = p.c;
   c.dst_channels = p.o;
-  for (int i = 0; i < 3; ++i) {
-    std::vector<int64_t> tap, at;
-    for (int64_t t = 0; t < p.kernel[i]; ++t) {
-      tap.push_back(t);
-      at.push_back(tap_at(p, i, t));
-    }
-    c.axes[i] = plan_axis(p.out[i], p.stride[i], p.in[i], tap, at, i == 2);
-  }
+  for (int i = 0; i < 3; ++i) c.taps[i] = taps_of(p, i);
   c.src = x;
   c.dst = y;
   c.w = row_major_values(w, scratch.at<T>(0));
@@ -103,7 +96,7 @@ bool grad_input(const ConvParams& p, const View* v) {
         const Residue* r[3] = {&z, &y, &x};
         c.dst = gx;
         for (int i = 0; i < 3; ++i) {
-          c.axes[i] = plan_axis(r[i]->count, 1, p.out[i], r[i]->tap, r[i]->at, i == 2);
+          c.taps[i] = {r[i]->count, 1, p.out[i], r[i]->tap, r[i]->at};
           c.dst.data += r[i]->first * gx.strides[2 + i];
           c.dst.shape[2 + i] = r[i]->count;
           c.dst.strides[2 + i] *= p.stride[i];

@@ -130,7 +130,76 @@ bool pointwise(const ConvParams& p, const View* v) {
                          values == 0 ? nullptr : scratch.at<T>(0));
 }
 
+// Whether every image lies row-major.
+bool images_row_major(const View& v) {
+  View image = v;
+  image.shape[0] = 1;
+  return image.row_major();
+}
+
+// The kernel covers the input: an image is a row of c * taps terms.
+template <class T>
+bool covering(const ConvParams& p, const View* v) {
+  const int64_t terms = p.c * p.taps(), item = sizeof(T);
+  const auto image = [&](const View& x) { return x.strides[0] / item; };
+  const auto channel = [&](const View& x) { return x.strides[1] / item; };
+  const Scratch scratch(p.groups * p.o * item);
+  if (!scratch) return false;
+  for (int64_t group = 0; group < p.groups; ++group) {
+    Gemm<T> m;
+    if (p.op == ConvOp::grad_weight) {
+      const View &gw = v[0], &g = v[1], &x = v[2];
+      m.m = p.o;
+      m.n = terms;
+      m.k = p.n;
+      m.a = {g.ptr<T>() + group * p.o * channel(g), channel(g), image(g)};
+      m.b = {x.ptr<T>() + group * terms, 1, image(x)};
+      m.c = {gw.ptr<T>() + group * p.o * terms, terms, 1};
+    } else if (p.op == ConvOp::grad_input) {
+      const View &gx = v[0], &g = v[1], &w = v[2];
+      m.m = p.n;
+      m.n = terms;
+      m.k = p.o;
+      m.a = {g.ptr<T>() + group * p.o * channel(g), image(g), channel(g)};
+      m.b = {w.ptr<T>() + group * p.o * image(w), 1, image(w)};
+      m.c = {gx.ptr<T>() + group * terms, image(gx), 1};
+    } else {
+      const View &y = v[0], &x = v[1], &w = v[2], &bias = v[3];
+      m.m = p.n;
+      m.n = p.o;
+      m.k = terms;
+      m.a = {x.ptr<T>() + group * terms, image(x), 1};
+      m.b = {w.ptr<T>() + group * p.o * image(w), image(w), 1};
+      m.c = {y.ptr<T>() + group * p.o * channel(y), image(y), channel(y)};
+      if (bias.data != nullptr) {
+        T* const values = scratch.at<T>(0);
+        for (int64_t i = 0; i < p.o; ++i)
+          values[i] = *reinterpret_cast<const T*>(bias.data + (group * p.o + i) * bias.strides[0]);
+        m.col_bias = values;
+      }
+    }
+    if (!gemm(m)) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+bool is_covering(const ConvParams& p, const View* v) {
+  if (is_half(v[0].dtype) || p.pixels() != 1) return false;
+  for (int i = 0; i < 3; ++i)
+    if (p.before[i] != 0 || p.in[i] != p.kernel[i] || (p.dilation[i] != 1 && p.kernel[i] != 1))
+      return false;
+  switch (p.op) {
+    case ConvOp::forward: return images_row_major(v[1]) && images_row_major(v[2]);
+    case ConvOp::grad_input: return images_row_major(v[0]) && images_row_major(v[2]);
+    default: return images_row_major(v[2]);
+  }
+}
+
+bool conv_covering(const ConvParams& p, const View* v) {
+  return v[0].dtype == DType::f64 ? covering<double>(p, v) : covering<float>(p, v);
+}
 
 bool conv_pointwise(const ConvParams& p, const View* v) {
   return v[0].dtype == DType::f64 ? pointwise<double>(p, v) : pointwise<float>(p, v);

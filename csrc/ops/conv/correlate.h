@@ -11,7 +11,7 @@ template <class T>
 struct Correlation {
   int64_t n = 0, groups = 1;
   int64_t src_channels = 0, dst_channels = 0;  // per group
-  AxisPlan axes[3];
+  AxisTaps taps[3];
   View src, dst;  // (n, groups * channels, z, y, x); dst has one element per position
   // Weight of (group, dst channel, src channel, tap): w[group * w_group + ... + w_tap[tap]].
   const T* w = nullptr;

@@ -1,7 +1,6 @@
 #include "ops/conv/lower.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/dispatch.h"
 #include "cpu/gemm_parts.h"
@@ -26,13 +25,26 @@ void inside(int64_t at, int64_t step, int64_t size, int64_t begin, int64_t count
 
 }  // namespace
 
-AxisPlan plan_axis(int64_t count, int64_t step, int64_t size, const std::vector<int64_t>& tap,
-                   const std::vector<int64_t>& at, bool alone) {
+AxisTaps taps_of(const ConvParams& p, int axis) {
+  AxisTaps a;
+  a.count = p.out[axis];
+  a.step = p.stride[axis];
+  a.size = p.in[axis];
+  for (int64_t t = 0; t < p.kernel[axis]; ++t) {
+    a.tap.push_back(t);
+    a.at.push_back(tap_at(p, axis, t));
+  }
+  return a;
+}
+
+AxisPlan plan_axis(const AxisTaps& taps, bool alone) {
+  const std::vector<int64_t>& at = taps.at;
+  const int64_t count = taps.count, step = taps.step;
   AxisPlan a;
   a.count = count;
   a.step = step;
-  a.size = size;
-  a.tap = tap;
+  a.size = taps.size;
+  a.tap = taps.tap;
   const size_t n = at.size();
   int64_t low = 0, high = 0;
   std::vector<int64_t> residues;
@@ -64,14 +76,49 @@ AxisPlan plan_axis(int64_t count, int64_t step, int64_t size, const std::vector<
   return a;
 }
 
-Boxes::Boxes(const AxisPlan* axes, int64_t per_position, int64_t bytes, int64_t most_positions) {
+Lowering lower_shared(const AxisTaps* taps) {
+  Lowering l;
+  for (int i = 0; i < 3; ++i) l.axes[i] = plan_axis(taps[i], i == 2);
+  return l;
+}
+
+Lowering lower_apart(const AxisTaps* taps, int64_t n) {
+  constexpr int64_t kRun = 512;  // positions: the tail of a run weighs little
+  Lowering l;
+  for (int i = 0; i < 3; ++i) l.axes[i] = plan_axis(taps[i], true);
+  const int64_t positions = times(times(taps[0].count, taps[1].count), taps[2].count);
+  l.images = std::min(n, (kRun + positions - 1) / positions);
+  return l;
+}
+
+Lowering plan_lowering(const AxisTaps* taps, int64_t n, int64_t lanes,
+                       const std::function<double(int64_t)>& run_cost, double gather_cost) {
+  Lowering shared = lower_shared(taps), apart = lower_apart(taps, n);
+  const AxisPlan &z = shared.axes[0], &y = shared.axes[1], &x = shared.axes[2];
+  const double row = 3 + 1.5 * double((x.count + lanes - 1) / lanes);  // cycles to copy one
+  const double count = double(z.taps()) * double(y.taps()) * double(x.taps());
+  const double plane = double(y.count) * double(x.count), positions = double(z.count) * plane;
+  const double shared_rows =
+      double(shared.planes()) * double(z.count + z.halo) * double(y.count + y.halo);
+  const double shared_cost =
+      shared_rows * row + count * double(z.count) * run_cost(times(y.count, x.count));
+  const int64_t run = times(times(z.count, y.count), times(x.count, apart.images));
+  // Planes that lie far apart cost the caches and the address translation a little.
+  const double apart_cost = count * double(z.count) * double(y.count) * row +
+                            1.05 * count * run_cost(run) / double(apart.images) +
+                            (apart.images > 1 ? gather_cost * positions : 0);
+  return apart_cost < shared_cost ? apart : shared;
+}
+
+Boxes::Boxes(const Lowering& l, int64_t per_position, int64_t bytes, int64_t most_positions) {
+  const AxisPlan* axes = l.axes;
   for (int i = 0; i < 3; ++i) {
     total_[i] = axes[i].count;
     parts_[i] = 1;
     largest_[i] = total_[i];
   }
   const auto too_large = [&] {
-    double stored = double(per_position), positions = 1;
+    double stored = double(per_position) * double(l.images), positions = double(l.images);
     for (int i = 0; i < 3; ++i) {
       stored *= double(largest_[i] + axes[i].halo);
       positions *= double(largest_[i]);
@@ -100,11 +147,12 @@ Box Boxes::at(int64_t index) const {
   return b;
 }
 
-LoweredShape::LoweredShape(const AxisPlan* axes, const int64_t* counts)
+LoweredShape::LoweredShape(const AxisPlan* axes, const int64_t* counts, int64_t images)
     : rows_z(counts[0] + axes[0].halo),
       rows_y(counts[1] + axes[1].halo),
       row(counts[2] + axes[2].halo),
-      plane(times(times(rows_z, rows_y), row)),
+      image(times(times(rows_z, rows_y), row)),
+      plane(times(image, images)),
       channel(times(plane, axes[0].planes() * axes[1].planes() * axes[2].planes())) {}
 
 void LoweredShape::tap_offsets(const AxisPlan* axes, int64_t* out) const {
@@ -176,42 +224,45 @@ void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const
            const LoweredShape& shape, T* dst, const GemmTable<T>& table) {
   const AxisPlan &az = axes[0], &ay = axes[1], &ax = axes[2];
   const int64_t slice = shape.rows_y * shape.row;
-  for (int64_t c = 0; c < channels; ++c)
-    for (int64_t pz : az.origin)
-      for (int64_t py : ay.origin)
-        for (int64_t px : ax.origin) {
-          int64_t z0, z1, y0, y1, x0, x1;
-          inside(pz, az.step, az.size, box.begin[0], shape.rows_z, &z0, &z1);
-          inside(py, ay.step, ay.size, box.begin[1], shape.rows_y, &y0, &y1);
-          inside(px, ax.step, ax.size, box.begin[2], shape.row, &x0, &x1);
-          const int64_t y = py + (box.begin[1] + y0) * ay.step;
-          const int64_t x = px + (box.begin[2] + x0) * ax.step;
-          for (int64_t r = 0; r < shape.rows_z; ++r, dst += slice) {
-            if (r < z0 || r >= z1 || y0 == y1 || x0 == x1) {
-              std::memset(dst, 0, size_t(slice) * sizeof(T));
+  int64_t first_z, last_z, first_y, last_y, first_x, last_x;  // rows and columns inside the image
+  for (int64_t pz : az.origin)
+    for (int64_t py : ay.origin)
+      for (int64_t px : ax.origin) {
+        inside(pz, az.step, az.size, box.begin[0], shape.rows_z, &first_z, &last_z);
+        inside(py, ay.step, ay.size, box.begin[1], shape.rows_y, &first_y, &last_y);
+        inside(px, ax.step, ax.size, box.begin[2], shape.row, &first_x, &last_x);
+        const bool none = first_y == last_y || first_x == last_x;
+        const int64_t y = py + (box.begin[1] + first_y) * ay.step;
+        const int64_t x = px + (box.begin[2] + first_x) * ax.step;
+        for (int64_t c = 0; c < channels; ++c) {
+          T* to = dst + c * shape.channel;
+          for (int64_t r = 0; r < shape.rows_z; ++r, to += slice) {
+            if (r < first_z || r >= last_z || none) {
+              std::fill_n(to, slice, T(0));
               continue;
             }
             const int64_t z = pz + (box.begin[0] + r) * az.step;
-            std::memset(dst, 0, size_t(y0 * shape.row) * sizeof(T));
-            CopyRows<T> rows{dst + y0 * shape.row,
+            CopyRows<T> rows{to + first_y * shape.row,
                              shape.row,
                              image.data + c * image.channel + z * image.slice + y * image.line + x,
                              image.line * ay.step,
                              ax.step,
-                             y1 - y0,
-                             x0,
-                             x1 - x0,
-                             shape.row - x1};
+                             last_y - first_y,
+                             first_x,
+                             last_x - first_x,
+                             shape.row - last_x};
             if (shape.row == 1) {  // a 1-d signal: its rows are one row
               rows.src_step = rows.src_pitch;
               rows.count = rows.rows;
               rows.rows = 1;
             }
+            std::fill_n(to, first_y * shape.row, T(0));
             table.copy_rows(rows);
-            std::memset(dst + y1 * shape.row, 0,
-                        size_t((shape.rows_y - y1) * shape.row) * sizeof(T));
+            std::fill_n(to + last_y * shape.row, (shape.rows_y - last_y) * shape.row, T(0));
           }
         }
+        dst += shape.plane;
+      }
 }
 
 template <class T>

@@ -3,11 +3,13 @@
 // "MEC: Memory-efficient Convolution for Deep Neural Network", 2017).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "core/view.h"
 #include "cpu/gemm.h"
 #include "cpu/isa/gemm_kernels.h"
+#include "ops/conv/conv.h"
 
 namespace tg {
 
@@ -26,10 +28,33 @@ struct AxisPlan {
   int64_t planes() const { return int64_t(origin.size()); }
 };
 
-// at: the source coordinate of each tap at position 0. Planes are shared unless alone is set or
-// the taps lie so far apart that a plane each is smaller.
-AxisPlan plan_axis(int64_t count, int64_t step, int64_t size, const std::vector<int64_t>& tap,
-                   const std::vector<int64_t>& at, bool alone);
+// What an axis reads: at holds the source coordinate of each tap at position 0.
+struct AxisTaps {
+  int64_t count = 0, step = 1, size = 0;
+  std::vector<int64_t> tap, at;
+};
+
+// The taps of the forward pass.
+AxisTaps taps_of(const ConvParams& p, int axis);
+
+// Planes are shared unless alone is set or the taps lie so far apart that a plane each is smaller.
+AxisPlan plan_axis(const AxisTaps& taps, bool alone);
+
+// How images are lowered: positions follow each other in runs, over all of a box where every tap
+// has a plane of its own, else over one slice; then boxes may hold several images.
+struct Lowering {
+  AxisPlan axes[3];
+  int64_t images = 1;
+
+  int64_t planes() const { return axes[0].planes() * axes[1].planes() * axes[2].planes(); }
+  bool one_run() const { return axes[0].halo == 0 && axes[1].halo == 0; }
+};
+Lowering lower_shared(const AxisTaps* taps);
+Lowering lower_apart(const AxisTaps* taps, int64_t n);
+// The cheaper one, given the cost in cycles of a run of some length for one tap of one channel, and
+// the extra cost per position of gathering results where a box holds several images.
+Lowering plan_lowering(const AxisTaps* taps, int64_t n, int64_t lanes,
+                       const std::function<double(int64_t)>& run_cost, double gather_cost);
 
 // Positions [begin, begin + count) of each axis.
 struct Box {
@@ -41,8 +66,8 @@ struct Box {
 class Boxes {
  public:
   Boxes() = default;
-  // bytes: what a box may take; per_position: of one stored row element over channels and planes.
-  Boxes(const AxisPlan* axes, int64_t per_position, int64_t bytes, int64_t most_positions);
+  // bytes: what a box may take; per_position: of one stored element over channels and planes.
+  Boxes(const Lowering& l, int64_t per_position, int64_t bytes, int64_t most_positions);
   int64_t count() const { return parts_[0] * parts_[1] * parts_[2]; }
   Box at(int64_t index) const;
   // The largest box: every box is at most this long along each axis.
@@ -52,12 +77,12 @@ class Boxes {
   int64_t total_[3], parts_[3], largest_[3];
 };
 
-// The layout [channel][plane z, y, x][row z][row y][x] of a lowered box.
+// The layout [channel][plane z, y, x][image][row z][row y][x] of a lowered box.
 struct LoweredShape {
-  int64_t rows_z, rows_y, row;  // stored rows and their length
-  int64_t plane, channel;       // elements
+  int64_t rows_z, rows_y, row;    // stored rows and their length
+  int64_t image, plane, channel;  // elements
 
-  LoweredShape(const AxisPlan* axes, const int64_t* counts);
+  LoweredShape(const AxisPlan* axes, const int64_t* counts, int64_t images);
   // Offset of every tap (z, y, x row-major), relative to its channel.
   void tap_offsets(const AxisPlan* axes, int64_t* out) const;
 };
@@ -85,6 +110,7 @@ template <class T>
 Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const Extent& extent,
                  T* buffer, const GemmTable<T>& table);
 
+// Lowers one image of a box; dst is where its first plane begins.
 template <class T>
 void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const Box& box,
            const LoweredShape& shape, T* dst, const GemmTable<T>& table);

@@ -17,43 +17,57 @@ namespace {
 
 constexpr int64_t kSlices = 16;
 constexpr int64_t kSliceBytes = 64 << 20;     // of all sums together
+constexpr int64_t kVectorBytes = 512 << 10;   // of sums whose lanes stay apart until the end
 constexpr int64_t kLoweredBytes = 384 << 10;  // of a block of channels of one box
 constexpr int64_t kPositions = 2048;  // of one box: a row of dot products in the first cache
 constexpr int64_t kBlockChannels = 32;
-constexpr double kPerThread = 1 << 19;
+constexpr int64_t kProductRows = 48;    // output channels worth packing the lowered source for
+constexpr int64_t kProductRun = 512;    // longer runs are dot products all the same
+constexpr double kPerThread = 1 << 19;  // multiply-adds worth waking a thread for
 
-// The plan of g: position p is element p.
-AxisPlan identity(int64_t count) { return plan_axis(count, 1, count, {0}, {0}, false); }
+// How a box adds to its sums: dot products whose lanes are added up per box, or only at the end
+// where all lanes fit a cache, or a matrix product of packed operands.
+enum class Sums { dots, vectors, product };
 
 template <class T>
 class WeightGrad {
  public:
   WeightGrad(const ConvParams& p, const View* v, const GemmTable<T>& t)
       : p_(p), gw_(v[0]), g_(v[1]), x_(v[2]), t_(t), taps_(p.taps()) {
+    AxisTaps taps[3], outs[3];
     for (int i = 0; i < 3; ++i) {
-      std::vector<int64_t> tap, at;
-      for (int64_t k = 0; k < p.kernel[i]; ++k) {
-        tap.push_back(k);
-        at.push_back(tap_at(p, i, k));
-      }
-      axes_[i] = plan_axis(p.out[i], p.stride[i], p.in[i], tap, at, i == 2);
-      outs_[i] = identity(p.out[i]);
+      taps[i] = taps_of(p, i);
+      outs[i] = {p.out[i], 1, p.out[i], {0}, {0}};
     }
-    const int64_t planes = axes_[0].planes() * axes_[1].planes() * axes_[2].planes();
-    per_block_ = std::min(kBlockChannels, p.c);
-    boxes_ = Boxes(axes_, per_block_ * planes * int64_t(sizeof(T)), kLoweredBytes, kPositions);
-    items_ = p.n * boxes_.count();
     sums_ = p.groups * p.o * p.c * taps_;
-    slices_ = std::min(
-        {kSlices, items_,
-         std::max<int64_t>(1, kSliceBytes / int64_t(sizeof(T)) / std::max<int64_t>(sums_, 1))});
+    if (times(sums_ / p.groups, t.lanes * int64_t(sizeof(T))) <= kVectorBytes)
+      mode_ = Sums::vectors;
+    else if (p.o >= kProductRows && p.pixels() < kProductRun)
+      mode_ = Sums::product;
+    const double fold = mode_ == Sums::vectors ? 1.5 : 5;  // cycles per sum and run
+    lowering_ = mode_ == Sums::product
+                    ? lower_apart(taps, p.n)
+                    : plan_lowering(
+                          taps, p.n, t.lanes,
+                          [&](int64_t run) {
+                            return double(p.o) * (double(ceil_div(run, t.lanes)) / 2 + fold);
+                          },
+                          double(p.o) / double(p.c) / double(t.lanes));
+    g_lowering_ = lower_shared(outs);
+    g_lowering_.images = lowering_.images;
+    per_block_ = std::min(kBlockChannels, p.c);
+    boxes_ = Boxes(lowering_, times(per_block_ * int64_t(sizeof(T)), lowering_.planes()),
+                   kLoweredBytes, kPositions);
+    items_ = ceil_div(p.n, lowering_.images) * boxes_.count();
+    const int64_t bytes = times(sums_, sizeof(T));
+    slices_ = std::min({kSlices, items_, std::max<int64_t>(1, kSliceBytes / bytes)});
     // Where there are few slices, threads share the output channels as well.
-    const int64_t wanted = ceil_div(kSlices, slices_ * p.groups);
+    const int64_t wanted = ceil_div(4 * num_threads(), slices_ * p.groups);
     row_parts_ = std::max<int64_t>(1, std::min(wanted, p.o / (4 * t.dot_rows)));
   }
 
   bool run() {
-    const Scratch partial(slices_ * sums_ * int64_t(sizeof(T)));
+    const Scratch partial(times(slices_, times(sums_, sizeof(T))));
     if (!partial) return false;
     partial_ = partial.template at<T>(0);
     std::atomic<bool> ok{true};
@@ -77,88 +91,144 @@ class WeightGrad {
   }
 
  private:
-  struct Space {
-    T *lowered, *x_image, *g_image, *g_rows;
+  struct Space {  // the working memory of one thread
+    T *lowered, *x_image, *g_image, *g_rows, *vectors;
     int64_t *offsets, *row_offsets;
   };
 
   bool run_parts(int64_t begin, int64_t end) {
-    const LoweredShape largest(axes_, boxes_.largest());
-    const int64_t terms = per_block_ * taps_;
-    const int64_t *counts = boxes_.largest(), positions = counts[0] * counts[1] * counts[2];
-    int64_t rows = 0;
-    for (int64_t b = 0; b < boxes_.count(); ++b)
-      rows = std::max(rows, Extent(axes_, boxes_.at(b)).rows());
-    const int64_t lowered = bytes_of<T>(times(per_block_, largest.channel));
-    const int64_t x_image =
-        is_planar<T>(x_) ? 0 : bytes_of<T>(times(times(per_block_, rows), x_.shape[4]));
+    const LoweredShape largest(lowering_.axes, boxes_.largest(), lowering_.images);
+    const int64_t terms = per_block_ * taps_, *counts = boxes_.largest();
+    const int64_t positions = times(counts[0] * counts[1] * counts[2], lowering_.images);
     const int64_t most_rows = ceil_div(p_.o, row_parts_);
-    const int64_t g_image =
-        is_planar<T>(g_) ? 0 : bytes_of<T>(most_rows * counts[0] * counts[1] * g_.shape[4]);
-    const int64_t g_rows = g_in_place() ? 0 : bytes_of<T>(most_rows * positions);
-    const Scratch scratch(lowered + x_image + g_image + g_rows +
-                          (terms + taps_ + kMaxDotRows) * int64_t(sizeof(int64_t)));
+    int64_t x_rows = 0, g_rows = 0;
+    for (int64_t b = 0; b < boxes_.count(); ++b) {
+      const Box box = boxes_.at(b);
+      x_rows = std::max(x_rows, Extent(lowering_.axes, box).rows());
+      g_rows = std::max(g_rows, Extent(g_lowering_.axes, box).rows());
+    }
+    const bool vectors = mode_ == Sums::vectors;
+    const int64_t sizes[] = {
+        bytes_of<T>(times(per_block_, largest.channel)),
+        is_planar<T>(x_) ? 0 : bytes_of<T>(times(times(per_block_, x_rows), x_.shape[4])),
+        is_planar<T>(g_) ? 0 : bytes_of<T>(times(times(most_rows, g_rows), g_.shape[4])),
+        g_in_place() ? 0 : bytes_of<T>(times(most_rows, positions)),
+        vectors ? bytes_of<T>(most_rows * p_.c * taps_ * t_.lanes) : 0,
+        bytes_of<int64_t>(terms + kMaxDotRows)};
+    int64_t at[7] = {0};
+    for (int i = 0; i < 6; ++i) at[i + 1] = at[i] + sizes[i];
+    const Scratch scratch(at[6]);
     if (!scratch) return false;
-    Space s;
-    s.lowered = scratch.template at<T>(0);
-    s.x_image = scratch.template at<T>(lowered);
-    s.g_image = scratch.template at<T>(lowered + x_image);
-    s.g_rows = scratch.template at<T>(lowered + x_image + g_image);
-    s.row_offsets = scratch.template at<int64_t>(lowered + x_image + g_image + g_rows);
-    s.offsets = s.row_offsets + kMaxDotRows;
+    const Space s{
+        scratch.template at<T>(at[0]),      scratch.template at<T>(at[1]),
+        scratch.template at<T>(at[2]),      scratch.template at<T>(at[3]),
+        scratch.template at<T>(at[4]),      scratch.template at<int64_t>(at[5]) + kMaxDotRows,
+        scratch.template at<int64_t>(at[5])};
+    bool ok = true;
     for (int64_t i = begin; i < end; ++i) {
-      const Part rows_of = part_of(p_.o, row_parts_, i % row_parts_);
+      const Part rows = part_of(p_.o, row_parts_, i % row_parts_);
       const int64_t group = i / row_parts_ % p_.groups, slice = i / row_parts_ / p_.groups;
-      T* const sums = partial_ + slice * sums_ + (group * p_.o + rows_of.begin) * p_.c * taps_;
-      std::fill_n(sums, rows_of.count * p_.c * taps_, T(0));
+      const int64_t count = rows.count * p_.c * taps_;
+      T* const sums = partial_ + slice * sums_ + (group * p_.o + rows.begin) * p_.c * taps_;
+      if (vectors)
+        std::fill_n(s.vectors, count * t_.lanes, T(0));
+      else
+        std::fill_n(sums, count, T(0));
       const Part items = part_of(items_, slices_, slice);
       for (int64_t k = items.begin; k < items.end(); ++k)
-        add_item(k / boxes_.count(), boxes_.at(k % boxes_.count()), group, rows_of, sums, s);
+        ok = add_item(k / boxes_.count() * lowering_.images, boxes_.at(k % boxes_.count()), group,
+                      rows, vectors ? s.vectors : sums, s) &&
+             ok;
+      if (vectors) t_.fold(s.vectors, sums, count);
     }
-    return true;
+    return ok;
   }
 
   // Whole rows of g follow each other, as the positions of a box do.
   bool g_in_place() const {
-    return is_planar<T>(g_) && (p_.out[1] == 1 || g_.strides[3] == p_.out[2] * int64_t(sizeof(T)));
+    return lowering_.images == 1 && is_planar<T>(g_) &&
+           (p_.out[1] == 1 || g_.strides[3] == p_.out[2] * int64_t(sizeof(T)));
   }
 
-  void add_item(int64_t n, const Box& box, int64_t group, Part rows, T* sums, const Space& s) {
-    const LoweredShape shape(axes_, box.count);
-    shape.tap_offsets(axes_, s.offsets);
+  // The rows of g that belong to a box: element (row, slice z, position of the slice).
+  struct Rows {
+    const T* data;
+    int64_t row, slice;
+  };
+  Rows rows_of_g(int64_t n, int64_t images, int64_t first, int64_t count, const Box& box,
+                 const Space& s) const {
+    const Extent extent(g_lowering_.axes, box);
+    const LoweredShape shape(g_lowering_.axes, box.count, images);
+    for (int64_t i = 0; i < images; ++i) {
+      const Planar<T> g = planar(g_, n + i, first, count, extent, s.g_image, t_);
+      if (g_in_place())
+        return {g.data + box.begin[0] * g.slice + box.begin[1] * g.line + box.begin[2], g.channel,
+                g.slice};
+      lower(g, count, g_lowering_.axes, box, shape, s.g_rows + i * shape.image, t_);
+    }
+    return {s.g_rows, shape.channel, box.count[1] * box.count[2]};
+  }
+
+  bool add_item(int64_t n, const Box& box, int64_t group, Part rows, T* sums, const Space& s) {
+    const int64_t images = std::min(lowering_.images, p_.n - n);
+    const LoweredShape shape(lowering_.axes, box.count, images);
+    shape.tap_offsets(lowering_.axes, s.offsets);
     for (int64_t c = 1; c < per_block_; ++c)
       for (int64_t t = 0; t < taps_; ++t)
         s.offsets[c * taps_ + t] = c * shape.channel + s.offsets[t];
-    const Extent g_extent(outs_, box), x_extent(axes_, box);
-    const int64_t first = group * p_.o + rows.begin, run = box.count[1] * box.count[2];
-    Planar<T> g = planar(g_, n, first, rows.count, g_extent, s.g_image, t_);
-    int64_t g_channel = g.channel, g_slice = g.slice;
-    const T* g_data = g.data + box.begin[0] * g.slice + box.begin[1] * g.line + box.begin[2];
-    if (!g_in_place()) {
-      const LoweredShape g_shape(outs_, box.count);
-      lower(g, rows.count, outs_, box, g_shape, s.g_rows, t_);
-      g_data = s.g_rows;
-      g_channel = g_shape.channel;
-      g_slice = run;
-    }
-    const int64_t row_tiles = ceil_div(rows.count, t_.dot_rows);
+    const Rows g = rows_of_g(n, images, group * p_.o + rows.begin, rows.count, box, s);
+    const Extent extent(lowering_.axes, box);
+    bool ok = true;
     for (int64_t c = 0; c < p_.c; c += per_block_) {
-      const int64_t channels = std::min(per_block_, p_.c - c), terms = channels * taps_;
-      const Planar<T> x = planar(x_, n, group * p_.c + c, channels, x_extent, s.x_image, t_);
-      lower(x, channels, axes_, box, shape, s.lowered, t_);
-      const int64_t col_tiles = ceil_div(terms, t_.dot_cols);
-      for (int64_t z = 0; z < box.count[0]; ++z)
-        for (int64_t q = 0; q < row_tiles; ++q) {
-          const Part tile = part_of(rows.count, row_tiles, q);
-          for (int64_t r = 0; r < tile.count; ++r) s.row_offsets[r] = (tile.begin + r) * g_channel;
-          for (int64_t k = 0; k < col_tiles; ++k) {
-            const Part cols = part_of(terms, col_tiles, k);
-            t_.dot[tile.count - 1][cols.count - 1](
-                {run, g_data + z * g_slice, s.row_offsets, s.lowered + z * shape.rows_y * shape.row,
-                 s.offsets + cols.begin, sums + tile.begin * p_.c * taps_ + c * taps_ + cols.begin,
-                 p_.c * taps_, true});
-          }
-        }
+      const int64_t channels = std::min(per_block_, p_.c - c);
+      for (int64_t i = 0; i < images; ++i) {
+        const Planar<T> x = planar(x_, n + i, group * p_.c + c, channels, extent, s.x_image, t_);
+        lower(x, channels, lowering_.axes, box, shape, s.lowered + i * shape.image, t_);
+      }
+      // Runs of positions that follow each other in both operands.
+      const bool one_run = lowering_.one_run() && !g_in_place();
+      const int64_t runs = one_run ? 1 : box.count[0];
+      const int64_t run = images * box.size() / runs;
+      for (int64_t z = 0; z < runs; ++z) {
+        const T* const x = s.lowered + z * shape.rows_y * shape.row;
+        if (mode_ == Sums::product)
+          ok = multiply({g.data + z * g.slice, g.row, 1}, rows.count, {x, shape.plane, 1},
+                        channels * taps_, run, sums + c * taps_) &&
+               ok;
+        else
+          add_dots(g, z, x, rows.count, channels * taps_, run, c * taps_, sums, s);
+      }
+    }
+    return ok;
+  }
+
+  bool multiply(const GemmSource<T>& g, int64_t rows, const GemmSource<T>& x, int64_t terms,
+                int64_t run, T* sums) const {
+    Gemm<T> product;
+    product.m = rows;
+    product.n = terms;
+    product.k = run;
+    product.a = g;
+    product.b = x;
+    product.c = {sums, p_.c * taps_, 1};
+    product.accumulate = true;
+    return gemm(product);
+  }
+
+  void add_dots(const Rows& g, int64_t z, const T* x, int64_t rows, int64_t terms, int64_t run,
+                int64_t first, T* sums, const Space& s) const {
+    const bool vectors = mode_ == Sums::vectors;
+    const int64_t row_tiles = ceil_div(rows, t_.dot_rows), col_tiles = ceil_div(terms, t_.dot_cols);
+    for (int64_t q = 0; q < row_tiles; ++q) {
+      const Part tile = part_of(rows, row_tiles, q);
+      for (int64_t r = 0; r < tile.count; ++r) s.row_offsets[r] = (tile.begin + r) * g.row;
+      for (int64_t k = 0; k < col_tiles; ++k) {
+        const Part cols = part_of(terms, col_tiles, k);
+        const int64_t at = tile.begin * p_.c * taps_ + first + cols.begin;
+        t_.dot[tile.count - 1][cols.count - 1](
+            {run, g.data + z * g.slice, s.row_offsets, x, s.offsets + cols.begin,
+             sums + (vectors ? at * t_.lanes : at), p_.c * taps_, true, vectors});
+      }
     }
   }
 
@@ -166,7 +236,8 @@ class WeightGrad {
   const View &gw_, &g_, &x_;
   const GemmTable<T>& t_;
   const int64_t taps_;
-  AxisPlan axes_[3], outs_[3];
+  Sums mode_ = Sums::dots;
+  Lowering lowering_, g_lowering_;
   Boxes boxes_;
   int64_t per_block_, items_, sums_, slices_, row_parts_;
   T* partial_ = nullptr;
