@@ -24,6 +24,9 @@ CASES = {
     "3x3_channel_tail": ((1, 17, 9, 11), (19, 17, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
     "two_blocks_of_channels": ((1, 70, 9, 9), (30, 70, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
     "several_boxes": ((1, 8, 100, 90), (8, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "small_images": ((7, 20, 4, 4), (50, 20, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "small_volumes": ((3, 40, 3, 4, 3), (48, 40, 2, 2, 2), (1,) * 3, ((1, 1),) * 3, (1,) * 3, 1),
+    "one_small_volume": ((1, 40, 3, 4, 3), (48, 40, 2, 2, 2), (1,) * 3, ((1, 0),) * 3, (1,) * 3, 1),
     "long_rows": ((1, 30, 3, 700), (4, 30, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
     "strided": ((2, 5, 11, 12), (7, 5, 3, 3), (2, 3), ((1, 1), (1, 1)), (1, 1), 1),
     "stride_over_kernel": ((2, 3, 9, 9), (4, 3, 2, 2), (5, 7), ((0, 0), (0, 0)), (1, 1), 1),
@@ -129,7 +132,7 @@ def test_non_finite_values_stay_where_they_are():
 def test_threads_do_not_change_bits():
     before = cpu.num_threads()
     for name in ("second_layer", "two_blocks_of_channels", "several_boxes", "strided", "depthwise",
-                 "3d_all", "pointwise_1x1", "kernel_covers_input"):  # fmt: skip
+                 "3d_all", "pointwise_1x1", "kernel_covers_input", "small_images", "small_volumes"):  # fmt: skip
         xs, ws, *window = CASES[name]
         x, w = (rng.standard_normal(s).astype("f") for s in (xs, ws))
         results = []

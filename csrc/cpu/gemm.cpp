@@ -207,8 +207,8 @@ bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
         for (int64_t p = 0; p < g.k; p += kDotTerms) {
           for (int64_t r = 0; r < rows; ++r) a_offset[r] = (i + r) * a_stride + p;
           for (int64_t c = 0; c < cols; ++c) b_offset[c] = (j + c) * g.b.lane_stride + p;
-          t.dot[rows - 1][cols - 1]({std::min(kDotTerms, g.k - p), a, a_offset, g.b.data, b_offset,
-                                     sums, kMaxDotCols, p > 0, false});
+          t.dot[rows - 1][cols - 1]({std::min(kDotTerms, g.k - p), 1, a, a_offset, 0, g.b.data,
+                                     b_offset, 0, sums, kMaxDotCols, p > 0, false});
         }
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t c = 0; c < cols; ++c) {

@@ -8,7 +8,7 @@
 namespace tg {
 
 constexpr int kMaxTileRows = 14;
-constexpr int kMaxWideRows = 3;
+constexpr int kMaxWideRows = 6;
 constexpr int kMaxDotRows = 4, kMaxDotCols = 6;
 
 // c[i * ldc + j] = sum over p < k of a[p * rows + i] * b[offset[p] + j]  (+ add), j < n.
@@ -27,16 +27,18 @@ struct TileArgs {
   bool add_lanes;   // add has one value per column; else one per row
 };
 
-// out[i * ld + j] (+)= sum over p < len of a[a_offset[i] + p] * b[b_offset[j] + p]: lanes first,
-// then hsum. With vectors, out holds the lanes themselves, which are always added to; fold does the
-// hsum of many of them at last.
+// out[i * ld + j] (+)= sum over r < runs, p < len of a[a_offset[i] + r * a_pitch + p] *
+// b[b_offset[j] + r * b_pitch + p]: lanes first, then hsum. With vectors, out holds the lanes
+// themselves, which are always added to; fold does the hsum of many of them at last.
 template <class T>
 struct DotArgs {
-  int64_t len;
+  int64_t len, runs;
   const T* a;
   const int64_t* a_offset;
+  int64_t a_pitch;
   const T* b;
   const int64_t* b_offset;
+  int64_t b_pitch;
   T* out;
   int64_t ld;
   bool accumulate, vectors;

@@ -66,40 +66,48 @@ void dot(const DotArgs<T>& d) {
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 16
-    for (int j = 0; j < COLS; ++j) acc[i][j] = V::set1(T(0));
+    for (int j = 0; j < COLS; ++j)
+      acc[i][j] = d.vectors ? V::load(d.out + (i * d.ld + j) * V::N) : V::set1(T(0));
   const T *a[ROWS], *b[COLS];
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i) a[i] = d.a + d.a_offset[i];
 #pragma GCC unroll 16
   for (int j = 0; j < COLS; ++j) b[j] = d.b + d.b_offset[j];
   const int64_t vectors = d.len / V::N * V::N;
-  for (int64_t p = 0; p < vectors; p += V::N) {
-    V y[ROWS];
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) y[i] = V::load(a[i] + p);
-#pragma GCC unroll 16
-    for (int j = 0; j < COLS; ++j) {
-      const V x = V::load(b[j] + p);
-#pragma GCC unroll 16
-      for (int i = 0; i < ROWS; ++i) acc[i][j] = fma(y[i], x, acc[i][j]);
-    }
-  }
   const int left = int(d.len - vectors);
-  if (left != 0) {
+  V y[ROWS];
+  for (int64_t r = 0; r < d.runs; ++r) {
+    for (int64_t p = 0; p < vectors; p += V::N) {
 #pragma GCC unroll 16
-    for (int j = 0; j < COLS; ++j) {
-      const V x = V::load_n(b[j] + vectors, left);
+      for (int i = 0; i < ROWS; ++i) y[i] = V::load(a[i] + p);
 #pragma GCC unroll 16
-      for (int i = 0; i < ROWS; ++i) acc[i][j] = fma(V::load_n(a[i] + vectors, left), x, acc[i][j]);
+      for (int j = 0; j < COLS; ++j) {
+        const V x = V::load(b[j] + p);
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i) acc[i][j] = fma(y[i], x, acc[i][j]);
+      }
     }
+    if (left != 0) {
+#pragma GCC unroll 16
+      for (int i = 0; i < ROWS; ++i) y[i] = V::load_n(a[i] + vectors, left);
+#pragma GCC unroll 16
+      for (int j = 0; j < COLS; ++j) {
+        const V x = V::load_n(b[j] + vectors, left);
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i) acc[i][j] = fma(y[i], x, acc[i][j]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) a[i] += d.a_pitch;
+#pragma GCC unroll 16
+    for (int j = 0; j < COLS; ++j) b[j] += d.b_pitch;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 16
     for (int j = 0; j < COLS; ++j) {
       if (d.vectors) {
-        T* lanes = d.out + (i * d.ld + j) * V::N;
-        (V::load(lanes) + acc[i][j]).store(lanes);
+        acc[i][j].store(d.out + (i * d.ld + j) * V::N);
         continue;
       }
       T* out = d.out + i * d.ld + j;
@@ -113,13 +121,13 @@ void fold(const T* vectors, T* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = hsum(Vec<T>::load(vectors + i * Vec<T>::N));
 }
 
-// Tile shapes fill the register file: 32 registers hold 14 x 2 sums, 16 hold 6 x 2.
+// Tile shapes fill the register file: 32 registers hold 14 x 2 or 6 x 4 sums, 16 hold 6 x 2 or 3
+// x 4.
 #if defined(TG_ISA_avx512)
-constexpr int kRows = 14, kDotRows = 4, kDotCols = 6;
+constexpr int kRows = 14, kWideRows = 6, kDotRows = 4, kDotCols = 6;
 #else
-constexpr int kRows = 6, kDotRows = 3, kDotCols = 3;
+constexpr int kRows = 6, kWideRows = 3, kDotRows = 3, kDotCols = 3;
 #endif
-constexpr int kWideRows = 3;
 
 template <class T, int ROWS>
 constexpr void (*narrow_at())(const TileArgs<T>&) {
@@ -129,6 +137,11 @@ constexpr void (*narrow_at())(const TileArgs<T>&) {
 template <class T, int ROWS>
 constexpr void (*full_at())(const TileArgs<T>&) {
   if constexpr (ROWS <= kRows) return tile<T, ROWS, 2>;
+  return nullptr;
+}
+template <class T, int ROWS>
+constexpr void (*wide_at())(const TileArgs<T>&) {
+  if constexpr (ROWS <= kWideRows) return tile<T, ROWS, 4>;
   return nullptr;
 }
 template <class T, int ROWS, int COLS>
@@ -158,7 +171,8 @@ constexpr GemmTable<T> table(int kc) {
           kDotCols,
           TG_TILES(narrow_at),
           TG_TILES(full_at),
-          {tile<T, 1, 4>, tile<T, 2, 4>, tile<T, 3, 4>},
+          {wide_at<T, 1>(), wide_at<T, 2>(), wide_at<T, 3>(), wide_at<T, 4>(), wide_at<T, 5>(),
+           wide_at<T, 6>()},
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
           fold<T>,
           pack<T>,

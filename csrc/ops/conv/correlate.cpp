@@ -132,26 +132,24 @@ class Correlator {
 
   struct Space {  // the working memory of one thread
     T *lowered, *image, *staged, *panel;
-    int64_t *offsets, *tap_offsets, *panel_offsets;
+    int64_t *offsets, *panel_offsets;
+    LoweredBox box;  // the box at hand
   };
 
   bool run_items(int64_t begin, int64_t end) const {
-    const LoweredShape largest(lowering_.axes, boxes_.largest(), lowering_.images);
     const int64_t terms = per_block_ * taps_;
     // Tiles read whole vectors past the last position.
-    const int64_t lowered = bytes_of<T>(times(per_block_, largest.channel) + t_.wide);
-    int64_t rows = 0;
-    for (int64_t b = 0; b < boxes_.count(); ++b)
-      rows = std::max(rows, Extent(lowering_.axes, boxes_.at(b)).rows());
+    const int64_t lowered = bytes_of<T>(
+        times(per_block_, LoweredBox::channel_size(lowering_, boxes_.largest())) + t_.wide);
+    const int64_t rows = planar_src_ ? 0 : most_source_rows(lowering_, boxes_);
     const int64_t staged_channels = bundle_ == 1 ? per_block_ : bundle_ * c_.src_channels;
-    const int64_t image =
-        planar_src_ ? 0 : bytes_of<T>(times(times(staged_channels, rows), c_.src.shape[4]));
+    const int64_t image = bytes_of<T>(times(times(staged_channels, rows), c_.src.shape[4]));
     const int64_t* counts = boxes_.largest();
     const int64_t staged = direct_ ? 0
                                    : bytes_of<T>(times(bundle_ * c_.dst_channels * lowering_.images,
                                                        counts[0] * counts[1] * counts[2]));
     const int64_t panel = bytes_of<T>(times(terms, t_.full));
-    const Scratch scratch(lowered + image + staged + panel + bytes_of<int64_t>(2 * terms + taps_));
+    const Scratch scratch(lowered + image + staged + panel + bytes_of<int64_t>(2 * terms));
     if (!scratch) return false;
     Space space;
     space.lowered = scratch.template at<T>(0);
@@ -160,31 +158,32 @@ class Correlator {
     space.panel = scratch.template at<T>(lowered + image + staged);
     space.offsets = scratch.template at<int64_t>(lowered + image + staged + panel);
     space.panel_offsets = space.offsets + terms;
-    space.tap_offsets = space.panel_offsets + terms;
     for (int64_t k = 0; k < terms; ++k) space.panel_offsets[k] = k * t_.full;
-    for (int64_t i = begin; i < end; ++i) run_item(i, space);
+    for (int64_t i = begin; i < end; ++i) run_item(i, &space);
     return true;
   }
 
-  void run_item(int64_t index, const Space& space) const {
+  void run_item(int64_t index, Space* working) const {
+    Space& space = *working;
     const Part tiles = part_of(tiles_, tile_parts_, index % tile_parts_);
     index /= tile_parts_;
-    const Box box = boxes_.at(index % boxes_.count());
+    const int64_t which = index % boxes_.count();
     index /= boxes_.count();
     const int64_t bundles = ceil_div(c_.groups, bundle_);
     const int64_t first = index % bundles * bundle_, n = index / bundles * lowering_.images;
     const int64_t images = std::min(lowering_.images, c_.n - n);
     const int64_t groups = std::min(bundle_, c_.groups - first);
-    const LoweredShape shape(lowering_.axes, box.count, images);
-    shape.tap_offsets(lowering_.axes, space.tap_offsets);
-    for (int64_t s = 0; s < per_block_; ++s)
-      for (int64_t t = 0; t < taps_; ++t)
-        space.offsets[s * taps_ + t] = s * shape.channel + space.tap_offsets[t];
-    const Extent extent(lowering_.axes, box);
+    LoweredBox& box = space.box;
+    if (box.index != which || box.images != images) {
+      box = LoweredBox(lowering_, boxes_, which, images);
+      for (int64_t s = 0; s < per_block_; ++s)
+        for (int64_t t = 0; t < taps_; ++t)
+          space.offsets[s * taps_ + t] = s * box.channel + box.taps[t];
+    }
     Planar<T> image{};
     if (bundle_ > 1)
-      image = planar(c_.src, n, first * c_.src_channels, groups * c_.src_channels, extent,
-                     space.image, t_);
+      image = planar(c_.src, n, first * c_.src_channels, groups * c_.src_channels, box, space.image,
+                     t_);
     for (int64_t g = 0; g < groups; ++g)
       for (int64_t b = 0; b < blocks_; ++b) {
         const int64_t channel = b * per_block_, channels = channels_of(b);
@@ -193,20 +192,22 @@ class Correlator {
           if (bundle_ > 1)
             part.data += (g * c_.src_channels + channel) * part.channel;
           else
-            part = planar(c_.src, n + i, first * c_.src_channels + channel, channels, extent,
+            part = planar(c_.src, n + i, first * c_.src_channels + channel, channels, box,
                           space.image, t_);
-          lower(part, channels, lowering_.axes, box, shape, space.lowered + i * shape.image, t_);
+          lower(part, channels, lowering_.axes, box, space.lowered + i * box.image, t_);
         }
-        std::fill_n(space.lowered + channels * shape.channel, t_.wide, T(0));
-        multiply(n, first + g, g, b, tiles, box, shape, space);
+        std::fill_n(space.lowered + channels * box.channel, t_.wide, T(0));
+        multiply(n, first + g, g, b, tiles, space);
       }
-    if (!direct_) write_out(n, images, first, groups, tiles, box, space.staged);
+    if (!direct_) write_out(n, images, first, groups, tiles, box.box, space.staged);
   }
 
   // All tiles of one block of terms.
   void multiply(int64_t n, int64_t group, int64_t in_bundle, int64_t block, Part tiles,
-                const Box& box, const LoweredShape& shape, const Space& space) const {
-    const int64_t item = sizeof(T), pitch = box.size() * (shape.plane / shape.image);
+                const Space& space) const {
+    const LoweredBox& lowered = space.box;
+    const Box& box = lowered.box;
+    const int64_t item = sizeof(T), pitch = box.size() * lowered.images;
     const bool one_run = !direct_ && lowering_.one_run();
     const int64_t runs = one_run ? 1 : box.count[0];
     const int64_t positions = one_run ? pitch : box.count[1] * box.count[2];
@@ -231,7 +232,7 @@ class Correlator {
                               : width == t_.full ? t_.tile_full
                                                  : t_.tile_narrow;
         args.n = std::min(left, width);
-        args.b = space.lowered + z * shape.rows_y * shape.row + j;
+        args.b = space.lowered + z * lowered.rows_y * lowered.row + j;
         args.offset = space.offsets;
         if (one_run && tiles.count >= kPanelTiles && width == t_.full) {
           t_.gather(space.panel, t_.full, args.b, space.offsets, args.k);

@@ -15,12 +15,13 @@ DType dtype_of_value() {
   return sizeof(T) == 4 ? DType::f32 : DType::f64;
 }
 
-// Positions p in [begin, begin + count) whose coordinate at + p * step lies in [0, size).
-void inside(int64_t at, int64_t step, int64_t size, int64_t begin, int64_t count, int64_t* first,
-            int64_t* last) {
+// Rows r of count, at coordinate at + (begin + r) * step, that lie in [0, size).
+Inside rows_inside(int64_t at, int64_t step, int64_t size, int64_t begin, int64_t count) {
   const int64_t low = -floor_div(at, step), high = size > 0 ? floor_div(size - 1 - at, step) : -1;
-  *first = std::min(std::max(low - begin, int64_t(0)), count);
-  *last = std::min(std::max(high + 1 - begin, *first), count);
+  Inside i;
+  i.first = std::min(std::max(low - begin, int64_t(0)), count);
+  i.last = std::min(std::max(high + 1 - begin, i.first), count);
+  return i;
 }
 
 }  // namespace
@@ -147,21 +148,45 @@ Box Boxes::at(int64_t index) const {
   return b;
 }
 
-LoweredShape::LoweredShape(const AxisPlan* axes, const int64_t* counts, int64_t images)
-    : rows_z(counts[0] + axes[0].halo),
-      rows_y(counts[1] + axes[1].halo),
-      row(counts[2] + axes[2].halo),
-      image(times(times(rows_z, rows_y), row)),
-      plane(times(image, images)),
-      channel(times(plane, axes[0].planes() * axes[1].planes() * axes[2].planes())) {}
-
-void LoweredShape::tap_offsets(const AxisPlan* axes, int64_t* out) const {
-  const AxisPlan &z = axes[0], &y = axes[1], &x = axes[2];
+LoweredBox::LoweredBox(const Lowering& l, const Boxes& boxes, int64_t index_, int64_t images_)
+    : index(index_), images(images_), box(boxes.at(index_)) {
+  const AxisPlan &z = l.axes[0], &y = l.axes[1], &x = l.axes[2];
+  int64_t rows[3], low[3], high[3];
+  for (int i = 0; i < 3; ++i) {
+    const AxisPlan& a = l.axes[i];
+    rows[i] = box.count[i] + a.halo;
+    for (int64_t at : a.origin)
+      inside[i].push_back(rows_inside(at, a.step, a.size, box.begin[i], rows[i]));
+    const auto ends = std::minmax_element(a.origin.begin(), a.origin.end());
+    low[i] = std::min(std::max(*ends.first + box.begin[i] * a.step, int64_t(0)), a.size);
+    high[i] = std::min(std::max(*ends.second + (box.begin[i] + rows[i] - 1) * a.step + 1, low[i]),
+                       a.size);
+  }
+  z0 = low[0], z1 = high[0], y0 = low[1], y1 = high[1];
+  rows_z = rows[0], rows_y = rows[1], row = rows[2];
+  image = times(times(rows_z, rows_y), row);
+  plane = times(image, images);
+  channel = times(plane, l.planes());
   for (int64_t i = 0; i < z.taps(); ++i)
     for (int64_t j = 0; j < y.taps(); ++j)
       for (int64_t k = 0; k < x.taps(); ++k)
-        *out++ = ((z.plane[i] * y.planes() + y.plane[j]) * x.planes() + x.plane[k]) * plane +
-                 (z.row[i] * rows_y + y.row[j]) * row + x.row[k];
+        taps.push_back(((z.plane[i] * y.planes() + y.plane[j]) * x.planes() + x.plane[k]) * plane +
+                       (z.row[i] * rows_y + y.row[j]) * row + x.row[k]);
+}
+
+int64_t LoweredBox::channel_size(const Lowering& l, const int64_t* counts) {
+  int64_t n = times(l.planes(), l.images);
+  for (int i = 0; i < 3; ++i) n = times(n, counts[i] + l.axes[i].halo);
+  return n;
+}
+
+int64_t LoweredBox::source_rows() const { return times(z1 - z0, y1 - y0); }
+
+int64_t most_source_rows(const Lowering& l, const Boxes& boxes) {
+  int64_t rows = 0;
+  for (int64_t i = 0; i < boxes.count(); ++i)
+    rows = std::max(rows, LoweredBox(l, boxes, i, 1).source_rows());
+  return rows;
 }
 
 template <class T>
@@ -174,37 +199,23 @@ bool is_row_major(const View& v) {
   return v.dtype == dtype_of_value<T>() && v.row_major();
 }
 
-Extent::Extent(const AxisPlan* axes, const Box& box) {
-  int64_t low[2], high[2];
-  for (int i = 0; i < 2; ++i) {
-    const AxisPlan& a = axes[i];
-    const auto ends = std::minmax_element(a.origin.begin(), a.origin.end());
-    const int64_t last = box.begin[i] + box.count[i] + a.halo - 1;
-    low[i] = std::min(std::max(*ends.first + box.begin[i] * a.step, int64_t(0)), a.size);
-    high[i] = std::min(std::max(*ends.second + last * a.step + 1, low[i]), a.size);
-  }
-  z0 = low[0], z1 = high[0], y0 = low[1], y1 = high[1];
-}
-
-int64_t Extent::rows() const { return times(z1 - z0, y1 - y0); }
-
 template <class T>
-Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const Extent& extent,
+Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const LoweredBox& box,
                  T* buffer, const GemmTable<T>& table) {
   const int64_t item = itemsize(v.dtype);
   const char* base = v.data + n * v.strides[0] + first * v.strides[1];
   if (is_planar<T>(v))
     return {reinterpret_cast<const T*>(base), v.strides[1] / item, v.strides[2] / item,
             v.strides[3] / item};
-  const int64_t width = v.shape[4], line = width, slice = line * (extent.y1 - extent.y0);
-  const int64_t channel = slice * (extent.z1 - extent.z0);
-  const Planar<T> image{buffer - extent.z0 * slice - extent.y0 * line, channel, slice, line};
+  const int64_t width = v.shape[4], line = width, slice = line * (box.y1 - box.y0);
+  const int64_t channel = slice * (box.z1 - box.z0);
+  const Planar<T> image{buffer - box.z0 * slice - box.y0 * line, channel, slice, line};
   dispatch_float("conv", v.dtype, [&](auto tag) {
     using S = typename decltype(tag)::type;
-    for (int64_t z = extent.z0; z < extent.z1; ++z)
-      for (int64_t y = extent.y0; y < extent.y1; ++y) {
+    for (int64_t z = box.z0; z < box.z1; ++z)
+      for (int64_t y = box.y0; y < box.y1; ++y) {
         const char* from = base + z * v.strides[2] + y * v.strides[3];
-        T* to = buffer + (z - extent.z0) * slice + (y - extent.y0) * line;
+        T* to = buffer + (z - box.z0) * slice + (y - box.y0) * line;
         if constexpr (std::is_same_v<S, T>) {  // lanes: positions of the row; terms: channels
           table.pack(to, channel, reinterpret_cast<const T*>(from), v.strides[4] / item,
                      v.strides[1] / item, width, channels);
@@ -220,48 +231,45 @@ Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, cons
 }
 
 template <class T>
-void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const Box& box,
-           const LoweredShape& shape, T* dst, const GemmTable<T>& table) {
+void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const LoweredBox& b,
+           T* dst, const GemmTable<T>& table) {
   const AxisPlan &az = axes[0], &ay = axes[1], &ax = axes[2];
-  const int64_t slice = shape.rows_y * shape.row;
-  int64_t first_z, last_z, first_y, last_y, first_x, last_x;  // rows and columns inside the image
-  for (int64_t pz : az.origin)
-    for (int64_t py : ay.origin)
-      for (int64_t px : ax.origin) {
-        inside(pz, az.step, az.size, box.begin[0], shape.rows_z, &first_z, &last_z);
-        inside(py, ay.step, ay.size, box.begin[1], shape.rows_y, &first_y, &last_y);
-        inside(px, ax.step, ax.size, box.begin[2], shape.row, &first_x, &last_x);
-        const bool none = first_y == last_y || first_x == last_x;
-        const int64_t y = py + (box.begin[1] + first_y) * ay.step;
-        const int64_t x = px + (box.begin[2] + first_x) * ax.step;
+  const int64_t slice = b.rows_y * b.row;
+  for (int64_t pz = 0; pz < az.planes(); ++pz)
+    for (int64_t py = 0; py < ay.planes(); ++py)
+      for (int64_t px = 0; px < ax.planes(); ++px, dst += b.plane) {
+        const Inside iz = b.inside[0][pz], iy = b.inside[1][py], ix = b.inside[2][px];
+        const bool none = iy.first == iy.last || ix.first == ix.last;
+        const int64_t y = ay.origin[py] + (b.box.begin[1] + iy.first) * ay.step;
+        const int64_t x = ax.origin[px] + (b.box.begin[2] + ix.first) * ax.step;
+        const int64_t above = iy.first * b.row, below = (b.rows_y - iy.last) * b.row;
         for (int64_t c = 0; c < channels; ++c) {
-          T* to = dst + c * shape.channel;
-          for (int64_t r = 0; r < shape.rows_z; ++r, to += slice) {
-            if (r < first_z || r >= last_z || none) {
+          T* to = dst + c * b.channel;
+          for (int64_t r = 0; r < b.rows_z; ++r, to += slice) {
+            if (none || r < iz.first || r >= iz.last) {
               std::fill_n(to, slice, T(0));
               continue;
             }
-            const int64_t z = pz + (box.begin[0] + r) * az.step;
-            CopyRows<T> rows{to + first_y * shape.row,
-                             shape.row,
+            const int64_t z = az.origin[pz] + (b.box.begin[0] + r) * az.step;
+            CopyRows<T> rows{to + above,
+                             b.row,
                              image.data + c * image.channel + z * image.slice + y * image.line + x,
                              image.line * ay.step,
                              ax.step,
-                             last_y - first_y,
-                             first_x,
-                             last_x - first_x,
-                             shape.row - last_x};
-            if (shape.row == 1) {  // a 1-d signal: its rows are one row
+                             iy.last - iy.first,
+                             ix.first,
+                             ix.last - ix.first,
+                             b.row - ix.last};
+            if (b.row == 1) {  // a 1-d signal: its rows are one row
               rows.src_step = rows.src_pitch;
               rows.count = rows.rows;
               rows.rows = 1;
             }
-            std::fill_n(to, first_y * shape.row, T(0));
+            if (above > 0) std::fill_n(to, above, T(0));
             table.copy_rows(rows);
-            std::fill_n(to + last_y * shape.row, (shape.rows_y - last_y) * shape.row, T(0));
+            if (below > 0) std::fill_n(to + slice - below, below, T(0));
           }
         }
-        dst += shape.plane;
       }
 }
 
@@ -282,13 +290,13 @@ const T* row_major_values(const View& v, T* buffer) {
   return buffer;
 }
 
-#define TG_INSTANCES(T)                                                                   \
-  template bool is_planar<T>(const View&);                                                \
-  template bool is_row_major<T>(const View&);                                             \
-  template Planar<T> planar<T>(const View&, int64_t, int64_t, int64_t, const Extent&, T*, \
-                               const GemmTable<T>&);                                      \
-  template void lower<T>(const Planar<T>&, int64_t, const AxisPlan*, const Box&,          \
-                         const LoweredShape&, T*, const GemmTable<T>&);                   \
+#define TG_INSTANCES(T)                                                                       \
+  template bool is_planar<T>(const View&);                                                    \
+  template bool is_row_major<T>(const View&);                                                 \
+  template Planar<T> planar<T>(const View&, int64_t, int64_t, int64_t, const LoweredBox&, T*, \
+                               const GemmTable<T>&);                                          \
+  template void lower<T>(const Planar<T>&, int64_t, const AxisPlan*, const LoweredBox&, T*,   \
+                         const GemmTable<T>&);                                                \
   template const T* row_major_values<T>(const View&, T*);
 TG_INSTANCES(float)
 TG_INSTANCES(double)

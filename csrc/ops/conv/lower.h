@@ -52,7 +52,7 @@ struct Lowering {
 Lowering lower_shared(const AxisTaps* taps);
 Lowering lower_apart(const AxisTaps* taps, int64_t n);
 // The cheaper one, given the cost in cycles of a run of some length for one tap of one channel, and
-// the extra cost per position of gathering results where a box holds several images.
+// the cost per position of bringing the other operand into the order of several images apart.
 Lowering plan_lowering(const AxisTaps* taps, int64_t n, int64_t lanes,
                        const std::function<double(int64_t)>& run_cost, double gather_cost);
 
@@ -77,15 +77,30 @@ class Boxes {
   int64_t total_[3], parts_[3], largest_[3];
 };
 
-// The layout [channel][plane z, y, x][image][row z][row y][x] of a lowered box.
-struct LoweredShape {
+// Positions [first, last) that read inside the image; the others read padding.
+struct Inside {
+  int64_t first, last;
+};
+
+// One box lowered: the layout [channel][plane z, y, x][image][row z][row y][x], and what it reads.
+struct LoweredBox {
+  int64_t index = -1, images = 0;  // which box; of how many images
+  Box box;
   int64_t rows_z, rows_y, row;    // stored rows and their length
   int64_t image, plane, channel;  // elements
+  int64_t z0, z1, y0, y1;         // source coordinates [z0, z1) x [y0, y1), and all of x
+  std::vector<Inside> inside[3];  // per axis and plane
+  std::vector<int64_t> taps;      // offset of every tap (z, y, x row-major) in its channel
 
-  LoweredShape(const AxisPlan* axes, const int64_t* counts, int64_t images);
-  // Offset of every tap (z, y, x row-major), relative to its channel.
-  void tap_offsets(const AxisPlan* axes, int64_t* out) const;
+  LoweredBox() = default;
+  LoweredBox(const Lowering& l, const Boxes& boxes, int64_t index, int64_t images);
+  // Elements of one channel of the largest box; stops where memory does.
+  static int64_t channel_size(const Lowering& l, const int64_t* counts);
+  // Source rows the box reads of one channel.
+  int64_t source_rows() const;
 };
+// The most source rows of any box.
+int64_t most_source_rows(const Lowering& l, const Boxes& boxes);
 
 // A planar image: element (c, z, y, x) at data + c * channel + z * slice + y * line + x.
 template <class T>
@@ -98,22 +113,16 @@ struct Planar {
 template <class T>
 bool is_planar(const View& v);
 
-// The source coordinates [z0, z1) x [y0, y1) a box reads; all of x.
-struct Extent {
-  int64_t z0, z1, y0, y1;
-  Extent(const AxisPlan* axes, const Box& box);
-  int64_t rows() const;  // of one channel; stops where memory does
-};
-
-// Channels [first, first + channels) of image n, as they lie or the extent converted into buffer.
+// Channels [first, first + channels) of image n, as they lie or what the box reads of them
+// converted into buffer.
 template <class T>
-Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const Extent& extent,
+Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const LoweredBox& box,
                  T* buffer, const GemmTable<T>& table);
 
 // Lowers one image of a box; dst is where its first plane begins.
 template <class T>
-void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const Box& box,
-           const LoweredShape& shape, T* dst, const GemmTable<T>& table);
+void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const LoweredBox& box,
+           T* dst, const GemmTable<T>& table);
 
 // v as row-major values of T: as it lies, or converted into buffer.
 template <class T>

@@ -44,15 +44,21 @@ class WeightGrad {
       mode_ = Sums::vectors;
     else if (p.o >= kProductRows && p.pixels() < kProductRun)
       mode_ = Sums::product;
-    const double fold = mode_ == Sums::vectors ? 1.5 : 5;  // cycles per sum and run
-    lowering_ = mode_ == Sums::product
-                    ? lower_apart(taps, p.n)
-                    : plan_lowering(
-                          taps, p.n, t.lanes,
-                          [&](int64_t run) {
-                            return double(p.o) * (double(ceil_div(run, t.lanes)) / 2 + fold);
-                          },
-                          double(p.o) / double(p.c) / double(t.lanes));
+    lowering_ = lower_apart(taps, p.n);
+    const int64_t images = lowering_.images;
+    if (mode_ != Sums::product) {
+      const auto run_cost = [&](int64_t run) {
+        return double(p.o) * double(ceil_div(run, t.lanes)) / 2;
+      };
+      lowering_ =
+          plan_lowering(taps, p.n, t.lanes, run_cost, double(p.o) / double(p.c) / double(t.lanes));
+    }
+    // Rows of g that follow each other are read as they lie, unless all of a box is to be one run.
+    const bool gathered =
+        mode_ == Sums::product ? images > 1 || p.out[0] > 1 : images > 1 && lowering_.one_run();
+    g_in_place_ = is_planar<T>(g_) && !gathered &&
+                  (p.out[1] == 1 || g_.strides[3] == p.out[2] * int64_t(sizeof(T)));
+    lowering_.images = images;
     g_lowering_ = lower_shared(outs);
     g_lowering_.images = lowering_.images;
     per_block_ = std::min(kBlockChannels, p.c);
@@ -94,36 +100,31 @@ class WeightGrad {
   struct Space {  // the working memory of one thread
     T *lowered, *x_image, *g_image, *g_rows, *vectors;
     int64_t *offsets, *row_offsets;
+    LoweredBox x, g;  // of the box at hand
   };
 
   bool run_parts(int64_t begin, int64_t end) {
-    const LoweredShape largest(lowering_.axes, boxes_.largest(), lowering_.images);
+    const int64_t lowered = LoweredBox::channel_size(lowering_, boxes_.largest());
     const int64_t terms = per_block_ * taps_, *counts = boxes_.largest();
     const int64_t positions = times(counts[0] * counts[1] * counts[2], lowering_.images);
     const int64_t most_rows = ceil_div(p_.o, row_parts_);
-    int64_t x_rows = 0, g_rows = 0;
-    for (int64_t b = 0; b < boxes_.count(); ++b) {
-      const Box box = boxes_.at(b);
-      x_rows = std::max(x_rows, Extent(lowering_.axes, box).rows());
-      g_rows = std::max(g_rows, Extent(g_lowering_.axes, box).rows());
-    }
+    const int64_t x_rows = is_planar<T>(x_) ? 0 : most_source_rows(lowering_, boxes_);
+    const int64_t g_rows = is_planar<T>(g_) ? 0 : most_source_rows(g_lowering_, boxes_);
     const bool vectors = mode_ == Sums::vectors;
-    const int64_t sizes[] = {
-        bytes_of<T>(times(per_block_, largest.channel)),
-        is_planar<T>(x_) ? 0 : bytes_of<T>(times(times(per_block_, x_rows), x_.shape[4])),
-        is_planar<T>(g_) ? 0 : bytes_of<T>(times(times(most_rows, g_rows), g_.shape[4])),
-        g_in_place() ? 0 : bytes_of<T>(times(most_rows, positions)),
-        vectors ? bytes_of<T>(most_rows * p_.c * taps_ * t_.lanes) : 0,
-        bytes_of<int64_t>(terms + kMaxDotRows)};
+    const int64_t sizes[] = {bytes_of<T>(times(per_block_, lowered)),
+                             bytes_of<T>(times(times(per_block_, x_rows), x_.shape[4])),
+                             bytes_of<T>(times(times(most_rows, g_rows), g_.shape[4])),
+                             g_in_place_ ? 0 : bytes_of<T>(times(most_rows, positions)),
+                             vectors ? bytes_of<T>(most_rows * p_.c * taps_ * t_.lanes) : 0,
+                             bytes_of<int64_t>(terms + kMaxDotRows)};
     int64_t at[7] = {0};
     for (int i = 0; i < 6; ++i) at[i + 1] = at[i] + sizes[i];
     const Scratch scratch(at[6]);
     if (!scratch) return false;
-    const Space s{
-        scratch.template at<T>(at[0]),      scratch.template at<T>(at[1]),
-        scratch.template at<T>(at[2]),      scratch.template at<T>(at[3]),
-        scratch.template at<T>(at[4]),      scratch.template at<int64_t>(at[5]) + kMaxDotRows,
-        scratch.template at<int64_t>(at[5])};
+    Space s{scratch.template at<T>(at[0]),      scratch.template at<T>(at[1]),
+            scratch.template at<T>(at[2]),      scratch.template at<T>(at[3]),
+            scratch.template at<T>(at[4]),      scratch.template at<int64_t>(at[5]) + kMaxDotRows,
+            scratch.template at<int64_t>(at[5])};
     bool ok = true;
     for (int64_t i = begin; i < end; ++i) {
       const Part rows = part_of(p_.o, row_parts_, i % row_parts_);
@@ -136,98 +137,102 @@ class WeightGrad {
         std::fill_n(sums, count, T(0));
       const Part items = part_of(items_, slices_, slice);
       for (int64_t k = items.begin; k < items.end(); ++k)
-        ok = add_item(k / boxes_.count() * lowering_.images, boxes_.at(k % boxes_.count()), group,
-                      rows, vectors ? s.vectors : sums, s) &&
+        ok = add_item(k / boxes_.count() * lowering_.images, k % boxes_.count(), group, rows,
+                      vectors ? s.vectors : sums, &s) &&
              ok;
       if (vectors) t_.fold(s.vectors, sums, count);
     }
     return ok;
   }
 
-  // Whole rows of g follow each other, as the positions of a box do.
-  bool g_in_place() const {
-    return lowering_.images == 1 && is_planar<T>(g_) &&
-           (p_.out[1] == 1 || g_.strides[3] == p_.out[2] * int64_t(sizeof(T)));
-  }
-
-  // The rows of g that belong to a box: element (row, slice z, position of the slice).
+  // The rows of g that belong to a box: element (row, image, slice z, position of the slice).
   struct Rows {
     const T* data;
-    int64_t row, slice;
+    int64_t row, image, slice;
   };
-  Rows rows_of_g(int64_t n, int64_t images, int64_t first, int64_t count, const Box& box,
-                 const Space& s) const {
-    const Extent extent(g_lowering_.axes, box);
-    const LoweredShape shape(g_lowering_.axes, box.count, images);
-    for (int64_t i = 0; i < images; ++i) {
-      const Planar<T> g = planar(g_, n + i, first, count, extent, s.g_image, t_);
-      if (g_in_place())
+  Rows rows_of_g(int64_t n, int64_t first, int64_t count, const Space& s) const {
+    const Box& box = s.g.box;
+    for (int64_t i = 0; i < s.g.images; ++i) {
+      const Planar<T> g = planar(g_, n + i, first, count, s.g, s.g_image, t_);
+      if (g_in_place_)
         return {g.data + box.begin[0] * g.slice + box.begin[1] * g.line + box.begin[2], g.channel,
-                g.slice};
-      lower(g, count, g_lowering_.axes, box, shape, s.g_rows + i * shape.image, t_);
+                g_.strides[0] / int64_t(sizeof(T)), g.slice};
+      lower(g, count, g_lowering_.axes, s.g, s.g_rows + i * s.g.image, t_);
     }
-    return {s.g_rows, shape.channel, box.count[1] * box.count[2]};
+    return {s.g_rows, s.g.channel, s.g.image, box.count[1] * box.count[2]};
   }
 
-  bool add_item(int64_t n, const Box& box, int64_t group, Part rows, T* sums, const Space& s) {
+  bool add_item(int64_t n, int64_t index, int64_t group, Part rows, T* sums, Space* space) const {
     const int64_t images = std::min(lowering_.images, p_.n - n);
-    const LoweredShape shape(lowering_.axes, box.count, images);
-    shape.tap_offsets(lowering_.axes, s.offsets);
-    for (int64_t c = 1; c < per_block_; ++c)
-      for (int64_t t = 0; t < taps_; ++t)
-        s.offsets[c * taps_ + t] = c * shape.channel + s.offsets[t];
-    const Rows g = rows_of_g(n, images, group * p_.o + rows.begin, rows.count, box, s);
-    const Extent extent(lowering_.axes, box);
+    Space& s = *space;
+    if (s.x.index != index || s.x.images != images) {
+      s.x = LoweredBox(lowering_, boxes_, index, images);
+      s.g = LoweredBox(g_lowering_, boxes_, index, images);
+      for (int64_t c = 0; c < per_block_; ++c)
+        for (int64_t t = 0; t < taps_; ++t)
+          s.offsets[c * taps_ + t] = c * s.x.channel + s.x.taps[t];
+    }
+    const Box& box = s.x.box;
+    const Rows g = rows_of_g(n, group * p_.o + rows.begin, rows.count, s);
     bool ok = true;
     for (int64_t c = 0; c < p_.c; c += per_block_) {
       const int64_t channels = std::min(per_block_, p_.c - c);
       for (int64_t i = 0; i < images; ++i) {
-        const Planar<T> x = planar(x_, n + i, group * p_.c + c, channels, extent, s.x_image, t_);
-        lower(x, channels, lowering_.axes, box, shape, s.lowered + i * shape.image, t_);
+        const Planar<T> x = planar(x_, n + i, group * p_.c + c, channels, s.x, s.x_image, t_);
+        lower(x, channels, lowering_.axes, s.x, s.lowered + i * s.x.image, t_);
       }
-      // Runs of positions that follow each other in both operands.
-      const bool one_run = lowering_.one_run() && !g_in_place();
-      const int64_t runs = one_run ? 1 : box.count[0];
-      const int64_t run = images * box.size() / runs;
-      for (int64_t z = 0; z < runs; ++z) {
-        const T* const x = s.lowered + z * shape.rows_y * shape.row;
-        if (mode_ == Sums::product)
-          ok = multiply({g.data + z * g.slice, g.row, 1}, rows.count, {x, shape.plane, 1},
-                        channels * taps_, run, sums + c * taps_) &&
-               ok;
-        else
-          add_dots(g, z, x, rows.count, channels * taps_, run, c * taps_, sums, s);
+      if (mode_ == Sums::product) {
+        ok = multiply(g, rows.count, {s.lowered, s.x.plane, 1}, channels * taps_,
+                      images * box.size(), sums + c * taps_) &&
+             ok;
+        continue;
+      }
+      // Positions that follow each other in both operands are one run.
+      const bool one_run = lowering_.one_run() && !g_in_place_;
+      const int64_t slices = one_run ? 1 : box.count[0];
+      for (int64_t z = 0; z < slices; ++z) {
+        DotArgs<T> d;
+        d.len = one_run ? images * box.size() : box.count[1] * box.count[2];
+        d.runs = one_run ? 1 : images;
+        d.a = g.data + z * g.slice;
+        d.a_pitch = g.image;
+        d.b = s.lowered + z * s.x.rows_y * s.x.row;
+        d.b_pitch = s.x.image;
+        add_dots(d, g.row, rows.count, channels * taps_, c * taps_, sums, s);
       }
     }
     return ok;
   }
 
-  bool multiply(const GemmSource<T>& g, int64_t rows, const GemmSource<T>& x, int64_t terms,
-                int64_t run, T* sums) const {
+  bool multiply(const Rows& g, int64_t rows, const GemmSource<T>& x, int64_t terms, int64_t run,
+                T* sums) const {
     Gemm<T> product;
     product.m = rows;
     product.n = terms;
     product.k = run;
-    product.a = g;
+    product.a = {g.data, g.row, 1};
     product.b = x;
     product.c = {sums, p_.c * taps_, 1};
     product.accumulate = true;
     return gemm(product);
   }
 
-  void add_dots(const Rows& g, int64_t z, const T* x, int64_t rows, int64_t terms, int64_t run,
-                int64_t first, T* sums, const Space& s) const {
-    const bool vectors = mode_ == Sums::vectors;
+  // All tiles of rows of g and terms of x; d holds the operands.
+  void add_dots(DotArgs<T> d, int64_t g_row, int64_t rows, int64_t terms, int64_t first, T* sums,
+                const Space& s) const {
     const int64_t row_tiles = ceil_div(rows, t_.dot_rows), col_tiles = ceil_div(terms, t_.dot_cols);
+    d.a_offset = s.row_offsets;
+    d.ld = p_.c * taps_;
+    d.accumulate = true;
+    d.vectors = mode_ == Sums::vectors;
     for (int64_t q = 0; q < row_tiles; ++q) {
       const Part tile = part_of(rows, row_tiles, q);
-      for (int64_t r = 0; r < tile.count; ++r) s.row_offsets[r] = (tile.begin + r) * g.row;
+      for (int64_t r = 0; r < tile.count; ++r) s.row_offsets[r] = (tile.begin + r) * g_row;
       for (int64_t k = 0; k < col_tiles; ++k) {
         const Part cols = part_of(terms, col_tiles, k);
-        const int64_t at = tile.begin * p_.c * taps_ + first + cols.begin;
-        t_.dot[tile.count - 1][cols.count - 1](
-            {run, g.data + z * g.slice, s.row_offsets, x, s.offsets + cols.begin,
-             sums + (vectors ? at * t_.lanes : at), p_.c * taps_, true, vectors});
+        d.b_offset = s.offsets + cols.begin;
+        d.out = sums + (tile.begin * d.ld + first + cols.begin) * (d.vectors ? t_.lanes : 1);
+        t_.dot[tile.count - 1][cols.count - 1](d);
       }
     }
   }
@@ -237,6 +242,7 @@ class WeightGrad {
   const GemmTable<T>& t_;
   const int64_t taps_;
   Sums mode_ = Sums::dots;
+  bool g_in_place_;
   Lowering lowering_, g_lowering_;
   Boxes boxes_;
   int64_t per_block_, items_, sums_, slices_, row_parts_;
