@@ -287,25 +287,26 @@ def test_rates_rise_and_fall():
     assert all(f(i) > f(i + 1) for i in range(25, 100))
 
 
-def digits_run(seed=3, epochs=1):
+def digits_run(variant, seed=3, epochs=1):
     whole = data.digits(enlarge=True)
     part = data.TensorDataset(*[t[:256] for t in whole.tensors])
-    return demo.Run.prepare(part, "modern", epochs, seed, 64)
+    return demo.Run.prepare(part, variant, epochs, seed, 64)
 
 
-def test_the_same_seed_gives_the_same_weights_with_any_number_of_threads():
+@pytest.mark.parametrize("variant", demo.lenet.VARIANTS)
+def test_the_same_seed_gives_the_same_weights_with_any_number_of_threads(variant):
     if not hasattr(kernels.host, "set_num_threads"):
         pytest.skip("the reference runs on one thread")
     before, hashes = kernels.host.num_threads(), []
     try:
         for n in (1, 2, 3):
             kernels.host.set_num_threads(n)
-            run = digits_run()
+            run = digits_run(variant)
             run.train()
             hashes.append(demo.weights_hash(run.model))
     finally:
         kernels.host.set_num_threads(before)
-    other = digits_run(seed=4)
+    other = digits_run(variant, seed=4)
     other.train()
     assert hashes[0] == hashes[1] == hashes[2] != demo.weights_hash(other.model)
 
