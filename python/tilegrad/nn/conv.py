@@ -69,8 +69,8 @@ class _Conv(Module):
             (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         )
         shape = (first, second // groups, *self.kernel_size)
-        self.weight = empty_parameter(*shape, device=device, dtype=dtype)
-        vector = empty_parameter(out_channels, device=device, dtype=dtype) if bias else None
+        self.weight = empty_parameter(self, *shape, device=device, dtype=dtype)
+        vector = empty_parameter(self, out_channels, device=device, dtype=dtype) if bias else None
         self.register_parameter("bias", vector)
         self.reset_parameters()
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import ops
+from ..errors import TilegradError
 from ..errors import ValueError as TgValueError
 from ..tape import no_grad
 from ..tensor import Tensor
@@ -15,9 +16,13 @@ from .module import Module
 from .parameter import Parameter
 
 
-def empty_parameter(*shape: int, device: Any, dtype: Any) -> Parameter:
-    """A parameter whose values are still to be drawn."""
-    return Parameter(ops.empty(*shape, device=device, dtype=dtype))
+def empty_parameter(layer: Module, *shape: int, device: Any, dtype: Any) -> Parameter:
+    """A parameter whose values are still to be drawn. An error names the layer."""
+    try:
+        return Parameter(ops.empty(*shape, device=device, dtype=dtype))
+    except TilegradError as e:
+        e.args = (f"{type(layer).__name__}: a parameter of shape {shape}: {e}",)
+        raise
 
 
 class Linear(Module):
@@ -41,8 +46,8 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = empty_parameter(out_features, in_features, device=device, dtype=dtype)
-        vector = empty_parameter(out_features, device=device, dtype=dtype) if bias else None
+        self.weight = empty_parameter(self, out_features, in_features, device=device, dtype=dtype)
+        vector = empty_parameter(self, out_features, device=device, dtype=dtype) if bias else None
         self.register_parameter("bias", vector)
         self.reset_parameters()
 
@@ -98,7 +103,9 @@ class Embedding(Module):
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
-        self.weight = empty_parameter(num_embeddings, embedding_dim, device=device, dtype=dtype)
+        self.weight = empty_parameter(
+            self, num_embeddings, embedding_dim, device=device, dtype=dtype
+        )
         self.reset_parameters()
 
     @no_grad()

@@ -21,7 +21,7 @@ class _Affine(Module):
 
     def _affine(self, shape: tuple, scale: bool, shift: bool, device: Any, dtype: Any) -> None:
         for name, wanted in (("weight", scale), ("bias", shift)):
-            p = empty_parameter(*shape, device=device, dtype=dtype) if wanted else None
+            p = empty_parameter(self, *shape, device=device, dtype=dtype) if wanted else None
             self.register_parameter(name, p)
 
     def reset_parameters(self) -> None:
