@@ -186,10 +186,12 @@ def _flat_index(x: Tensor, index: Any) -> Tensor:
             shape.append(line.shape[0])
     assert start is not None
     after = len(shape) - start - len(joint)
-    total = Tensor._new(np.zeros((), np.int64))
+    total: Tensor | None = None
     for part, own in parts:
         trailing = after if own is None else len(shape) - own - 1
-        total = _sum(total, reshape(part, (*part.shape, *[1] * trailing)))
+        part = reshape(part, (*part.shape, *[1] * trailing))
+        total = part if total is None else _sum(total, part)
+    assert total is not None
     return broadcast_to(total, shape)
 
 

@@ -286,7 +286,7 @@ def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
 
     >>> import tilegrad as tg
     >>> tg.masked_fill(tg.ones(2), tg.tensor([True, False]), -1)
-    tensor([-1., 1.])
+    tensor([-1.,  1.])
     """
     v = as_operand(value, "masked_fill")
     if v.ndim:
