@@ -65,7 +65,8 @@ PYBIND11_MODULE(_cpu, m) {
     for (const char* const* n = tg::available_isas(); *n != nullptr; ++n) names.append(*n);
     return names;
   });
-  m.def("set_isa", [](const char* name) {
+  m.def("set_isa", [](const std::string& asked) {
+    const char* name = asked.c_str();
     if (tg::set_isa(name)) return;
     const char* needs = tg::why_not_isa(name);
     if (needs == nullptr)

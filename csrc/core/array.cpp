@@ -144,18 +144,6 @@ DType dtype_of(py::handle numpy_dtype, const char* op) {
   return t;
 }
 
-int read_shape(const char* op, const py::tuple& shape, int64_t* dims) {
-  const int ndim = int(shape.size());
-  check(ndim <= kMaxDims, ErrorKind::shape, op, ": ", ndim, " dimensions, at most ", kMaxDims,
-        " are supported");
-  for (int i = 0; i < ndim; ++i) {
-    const Py_ssize_t n = PyNumber_AsSsize_t(shape[i].ptr(), PyExc_OverflowError);
-    if (n == -1 && PyErr_Occurred()) throw py::error_already_set();
-    dims[i] = n;
-  }
-  return ndim;
-}
-
 Output empty_ordered(const char* op, DType dtype, int ndim, const int64_t* shape,
                      const int* order) {
   const int64_t bytes = checked_bytes(op, shape, ndim, itemsize(dtype));

@@ -20,9 +20,6 @@ View writable_view_of(py::handle h, const char* op, const char* name);
 
 DType dtype_of(py::handle numpy_dtype, const char* op);
 
-// The sizes of a shape tuple into dims (kMaxDims of them); returns how many there are.
-int read_shape(const char* op, const py::tuple& shape, int64_t* dims);
-
 // A fresh array and its view. Sizes are checked for overflow and against the machine's memory.
 struct Output {
   py::object array;

@@ -40,7 +40,8 @@ struct Shape {  // prints a shape; costs nothing until it is printed
 };
 inline Shape shape_of(const View& v) { return {v.shape, v.ndim}; }
 
-// Size in bytes of an array; raises instead of wrapping.
+// Size in bytes of an array; raises instead of wrapping. An empty array's other sizes must fit too:
+// its strides are made of them.
 inline int64_t checked_bytes(const char* op, const int64_t* shape, int ndim, int item) {
   int64_t n = item;
   bool empty = false;
@@ -49,11 +50,10 @@ inline int64_t checked_bytes(const char* op, const int64_t* shape, int ndim, int
           Shape{shape, ndim});
     empty |= shape[i] == 0;
   }
-  if (empty) return 0;
   for (int i = 0; i < ndim; ++i)
-    check(!__builtin_mul_overflow(n, shape[i], &n), ErrorKind::memory, op, ": output shape ",
-          Shape{shape, ndim}, " overflows 2^63 bytes");
-  return n;
+    check(shape[i] == 0 || !__builtin_mul_overflow(n, shape[i], &n), ErrorKind::memory, op,
+          ": output shape ", Shape{shape, ndim}, " overflows 2^63 bytes");
+  return empty ? 0 : n;
 }
 
 inline void check_same_dtype(const char* op, const View& a, const char* name_a, const View& b,

@@ -1,6 +1,7 @@
 // full, copy and copy_into: elements move, nothing is computed.
 #include <cstring>
 
+#include "core/args.h"
 #include "core/dispatch.h"
 #include "core/loop.h"
 #include "core/run.h"
@@ -76,7 +77,7 @@ void copy_into(py::handle dst, py::handle src) {
 py::object full(const py::tuple& shape, py::handle dtype, py::handle value) {
   const DType t = dtype_of(dtype, "full");
   int64_t dims[kMaxDims];
-  const int ndim = read_shape("full", shape, dims);
+  const int ndim = integers_of(shape, dims, kMaxDims, "full", "shape");
   // value is a 0-d array of the same dtype: NumPy has already converted and range-checked it.
   const View v = view_of(value, "full", "value");
   check(v.ndim == 0 && v.dtype == t, ErrorKind::dtype, "full: value must be a 0-d array of dtype ",
@@ -103,7 +104,7 @@ View row_major(const char* op, const View& x, py::object* keep) {
 }
 
 void bind_copy(py::module_& m) {
-  m.def("copy", &copy, py::arg("x"), py::arg("order") = "K");
+  m.def("copy", &copy, py::arg("x"), py::arg("order").none(false) = "K");
   m.def("copy_into", &copy_into, py::arg("dst"), py::arg("src"));
   m.def("full", &full, py::arg("shape"), py::arg("dtype"), py::arg("value"));
 }

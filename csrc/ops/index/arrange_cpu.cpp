@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/args.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
 #include "core/run.h"
@@ -135,9 +136,9 @@ py::object roll(py::handle x_, const py::tuple& shifts, const py::tuple& axes) {
         "roll: expected as many shifts as axes, got ", shifts.size(), " and ", axes.size());
   int64_t by[kMaxDims] = {};
   for (size_t i = 0; i < axes.size(); ++i) {
-    const int axis = checked_axis("roll", axes[i].cast<int64_t>(), x.ndim);
+    const int axis = checked_axis("roll", integer_of(axes[i], "roll", "axes"), x.ndim);
     const int64_t n = std::max<int64_t>(x.shape[axis], 1);
-    const int64_t shift = shifts[i].cast<int64_t>() % n;
+    const int64_t shift = integer_of(shifts[i], "roll", "shifts") % n;
     by[axis] = (by[axis] + shift + n) % n;
   }
   Output y = empty_like("roll", x.dtype, x);

@@ -11,8 +11,8 @@ void bind_index(py::module_& m) {
   m.def("put", &put, arg("x"), arg("index"), arg("src"), arg("accumulate"));
   m.def("nonzero", &nonzero, arg("x"));
   m.def("concatenate", &concatenate, arg("arrays"), arg("axis"));
-  m.def("pad", &pad, arg("x"), arg("widths"), arg("mode"), arg("value"));
-  m.def("pad_grad", &pad_grad, arg("g"), arg("widths"), arg("mode"));
+  m.def("pad", &pad, arg("x"), arg("widths"), arg("mode").none(false), arg("value"));
+  m.def("pad_grad", &pad_grad, arg("g"), arg("widths"), arg("mode").none(false));
   m.def("roll", &roll, arg("x"), arg("shifts"), arg("axes"));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/args.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
 #include "core/run.h"
@@ -197,7 +198,10 @@ PadParams read_params(const char* op, const View& v, const py::tuple& widths, co
   check(widths.size() == size_t(v.ndim), ErrorKind::shape, op, ": expected ", v.ndim,
         " pairs of widths, one per axis, got ", widths.size());
   for (int i = 0; i < v.ndim; ++i) {
-    const auto [before, after] = widths[i].cast<std::pair<int64_t, int64_t>>();
+    int64_t pair[2];
+    check(integers_of(widths[i], pair, 2, op, "widths") == 2, ErrorKind::shape, op,
+          ": expected (before, after) for axis ", i);
+    const int64_t before = pair[0], after = pair[1];
     int64_t both = 0, size = v.shape[i];
     bool fits = before >= 0 && after >= 0 && !__builtin_add_overflow(before, after, &both);
     if (padded)

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/args.h"
 #include "core/dispatch.h"
 #include "core/loop.h"
 #include "core/run.h"
@@ -148,7 +149,7 @@ py::object scatter_add(const py::tuple& shape, py::handle index_, py::handle src
   check_number("scatter_add", src, "src");
   const View given = view_of(index_, "scatter_add", "index");
   int64_t dims[kMaxDims];
-  const int ndim = read_shape("scatter_add", shape, dims);
+  const int ndim = integers_of(shape, dims, kMaxDims, "scatter_add", "shape");
   const int axis = checked_axis("scatter_add", axis_, ndim);
   bool fits = given.ndim == ndim && src.ndim == ndim;
   for (int i = 0; i < ndim && fits; ++i)
@@ -165,7 +166,7 @@ py::object take_grad(py::handle g_, py::handle index_, int64_t axis_, int64_t si
   const View given = view_of(index_, "take_grad", "index");
   View g = view_of(g_, "take_grad", "g");
   check_number("take_grad", g, "g");
-  bool fits = axis_ >= 0 && axis_ + given.ndim <= g.ndim && g.ndim - given.ndim < kMaxDims;
+  bool fits = axis_ >= 0 && axis_ <= g.ndim - given.ndim && g.ndim - given.ndim < kMaxDims;
   for (int i = 0; i < given.ndim && fits; ++i) fits = g.shape[axis_ + i] == given.shape[i];
   check(fits, ErrorKind::shape, "take_grad: expected g to have index's shape ", shape_of(given),
         " at axis ", axis_, ", got g ", shape_of(g));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/args.h"
 #include "core/array.h"
 #include "core/dispatch.h"
 #include "core/loop.h"
@@ -187,7 +188,7 @@ void dropout_kernel(const DropoutParams& params, const View* views) {
 
 Output empty_of(const char* op, DType dtype, const py::tuple& shape) {
   int64_t dims[kMaxDims];
-  const int ndim = read_shape(op, shape, dims);
+  const int ndim = integers_of(shape, dims, kMaxDims, op, "shape");
   return empty(op, dtype, ndim, dims);
 }
 
