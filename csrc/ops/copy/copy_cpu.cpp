@@ -48,8 +48,8 @@ void fill_kernel(const FillParams& params, const View* views) {
 py::object copy(py::handle x, const std::string& order) {
   const View v = view_of(x, "copy", "x");
   const bool row_major = order == "C";
-  check(row_major || order == "K", ErrorKind::value,
-        "copy: order must be 'C' or 'K', got '", order, "'");
+  check(row_major || order == "K", ErrorKind::value, "copy: order must be 'C' or 'K', got '", order,
+        "'");
   Output out = row_major ? empty("copy", v.dtype, v.ndim, v.shape) : empty_like("copy", v.dtype, v);
   copy_elements(out.view, v);
   return out.array;
