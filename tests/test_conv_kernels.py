@@ -132,7 +132,8 @@ def test_non_finite_values_stay_where_they_are():
 def test_threads_do_not_change_bits():
     before = cpu.num_threads()
     for name in ("second_layer", "two_blocks_of_channels", "several_boxes", "strided", "depthwise",
-                 "3d_all", "pointwise_1x1", "kernel_covers_input", "small_images", "small_volumes"):  # fmt: skip
+                 "3d_all", "pointwise_1x1", "kernel_covers_input", "small_images",
+                 "small_volumes"):  # fmt: skip
         xs, ws, *window = CASES[name]
         x, w = (rng.standard_normal(s).astype("f") for s in (xs, ws))
         results = []

@@ -17,7 +17,9 @@ constexpr int64_t kTilesPerBlock = 24;    // tiles of A in a block of the second
 constexpr int64_t kBlockBytes = 1 << 20;  // packed B
 constexpr int64_t kSinkCols = 1024;       // columns of C that are finished before being stored
 constexpr int64_t kDotTerms = 4096;       // terms of one chain of dot products
-constexpr int64_t kSmallRows = 4;         // so few rows are dot products where k is contiguous
+constexpr int64_t kFewRows = 4;           // so few rows are dot products where k is contiguous,
+constexpr int64_t kSomeRows = 16;         // and so many where there are
+constexpr int64_t kManyTerms = 96;        // this many terms
 constexpr int64_t kPerThread = int64_t(1) << 19;  // multiply-adds worth waking a thread for
 
 struct Range {
@@ -283,9 +285,12 @@ bool gemm(const Gemm<T>& problem) {
   const GemmTable<T>& t = gemm_table(*kernels().gemm, T());
   Gemm<T> g = problem;
   const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr;
-  if (plain && g.n <= kSmallRows && g.m > g.n) g = turned_over(g);
-  if (plain && g.m <= kSmallRows && g.b.k_stride == 1 && g.b.lane_stride != 1)
-    return dot_products(g, t);
+  if (plain) {
+    const Gemm<T> d = g.n < g.m ? turned_over(g) : g;
+    const bool few = d.m <= kFewRows || (d.m <= kSomeRows && d.k >= kManyTerms);
+    if (few && d.b.k_stride == 1 && d.b.lane_stride != 1) return dot_products(d, t);
+    if (d.m <= kFewRows) g = d;
+  }
   if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
   if (g.n == 1 && plain) g.c.col_stride = 1;
   int64_t down, across;

@@ -5,6 +5,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/view.h"
+
 namespace tg {
 
 constexpr int kMaxTileRows = 14;
@@ -76,12 +78,24 @@ struct GemmTable {
   void (*copy_rows)(const CopyRows<T>&);
 };
 
+// n elements from storage to float and back, rounding to nearest even.
+template <class S>
+struct HalfTable {
+  void (*widen)(float* dst, const S* src, int64_t n);
+  void (*narrow)(S* dst, const float* src, int64_t n);
+};
+
 struct GemmKernels {
   GemmTable<float> f32;
   GemmTable<double> f64;
+  HalfTable<half> f16;
+  HalfTable<bfloat16> bf16;
 };
 
 inline const GemmTable<float>& gemm_table(const GemmKernels& g, float) { return g.f32; }
 inline const GemmTable<double>& gemm_table(const GemmKernels& g, double) { return g.f64; }
+
+inline const HalfTable<half>& half_table(const GemmKernels& g, half) { return g.f16; }
+inline const HalfTable<bfloat16>& half_table(const GemmKernels& g, bfloat16) { return g.bf16; }
 
 }  // namespace tg

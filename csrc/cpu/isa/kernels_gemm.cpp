@@ -4,6 +4,7 @@
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/gemm_pack.h"
 #include "cpu/isa/vec.h"
+#include "cpu/isa/vec_half.h"
 
 namespace tg {
 namespace TG_ISA {
@@ -183,7 +184,10 @@ constexpr GemmTable<T> table(int kc) {
 }  // namespace
 
 // kc rows of a full tile of B fill about two thirds of a first-level cache.
-const GemmKernels gemm_kernels{table<float>(256), table<double>(256)};
+const GemmKernels gemm_kernels{table<float>(256),
+                               table<double>(256),
+                               {widen_block, narrow_block},
+                               {widen_block, narrow_block}};
 
 }  // namespace TG_ISA
 }  // namespace tg

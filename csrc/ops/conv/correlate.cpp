@@ -300,6 +300,13 @@ class Correlator {
               continue;
             }
           }
+          if constexpr (sizeof(S) == 2 && sizeof(T) == 4)
+            if (d.strides[4] == sizeof(S)) {
+              const auto narrow = half_table(*kernels().gemm, S()).narrow;
+              for (int64_t c = 0; c < channels; ++c)
+                narrow(reinterpret_cast<S*>(to + c * d.strides[1]), from + c * pitch, width);
+              continue;
+            }
           for (int64_t c = 0; c < channels; ++c)
             for (int64_t x = 0; x < width; ++x)
               *reinterpret_cast<S*>(to + c * d.strides[1] + x * d.strides[4]) =

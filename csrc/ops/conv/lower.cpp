@@ -4,6 +4,7 @@
 
 #include "core/dispatch.h"
 #include "cpu/gemm_parts.h"
+#include "cpu/isa/kernels.h"
 
 namespace tg {
 namespace {
@@ -13,6 +14,15 @@ int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 template <class T>
 DType dtype_of_value() {
   return sizeof(T) == 4 ? DType::f32 : DType::f64;
+}
+
+template <class S, class T>
+void widen_row(T* dst, const char* src, int64_t stride, int64_t n) {
+  if constexpr (sizeof(S) == 2 && sizeof(T) == 4)
+    if (stride == sizeof(S))
+      return half_table(*kernels().gemm, S()).widen(dst, reinterpret_cast<const S*>(src), n);
+  for (int64_t i = 0; i < n; ++i)
+    dst[i] = T(compute<S>::load(*reinterpret_cast<const S*>(src + i * stride)));
 }
 
 // Rows r of count, at coordinate at + (begin + r) * step, that lie in [0, size).

@@ -8,6 +8,8 @@
 #include "core/parallel.h"
 #include "core/run.h"
 #include "cpu/gemm.h"
+#include "cpu/isa/gemm_kernels.h"
+#include "cpu/isa/kernels.h"
 
 namespace tg {
 namespace {
@@ -30,21 +32,33 @@ struct Sizes {
 template <class S>
 void pack_half(const void* context, float* dst, int64_t ld, int64_t lane, int64_t count,
                int64_t term, int64_t k) {
+  constexpr int64_t kTerms = 256;
   const auto& s = *static_cast<const GemmSource<S>*>(context);
+  const auto widen = half_table(*kernels().gemm, S()).widen;
   const S* src = s.data + lane * s.lane_stride + term * s.k_stride;
-  for (int64_t p = 0; p < k; ++p) {
-    float* to = dst + p * ld;
-    for (int64_t l = 0; l < count; ++l) to[l] = to_float(src[l * s.lane_stride + p * s.k_stride]);
+  if (s.lane_stride == 1) {
+    for (int64_t p = 0; p < k; ++p) widen(dst + p * ld, src + p * s.k_stride, count);
+  } else if (s.k_stride == 1) {
+    float row[kTerms];
+    for (int64_t l = 0; l < count; ++l)
+      for (int64_t p = 0; p < k; p += kTerms) {
+        const int64_t n = std::min(kTerms, k - p);
+        widen(row, src + l * s.lane_stride + p, n);
+        for (int64_t q = 0; q < n; ++q) dst[(p + q) * ld + l] = row[q];
+      }
+  } else {
+    for (int64_t p = 0; p < k; ++p)
+      for (int64_t l = 0; l < count; ++l)
+        dst[p * ld + l] = to_float(src[l * s.lane_stride + p * s.k_stride]);
   }
 }
 template <class S>
 void store_half(const void* context, const float* block, int64_t ld, int64_t row, int64_t rows,
                 int64_t col, int64_t cols) {
   const auto& c = *static_cast<const Matrix<S>*>(context);
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < cols; ++j)
-      c.data[(row + i) * c.row_stride + (col + j) * c.col_stride] =
-          compute<S>::store(block[i * ld + j]);
+  const auto narrow = half_table(*kernels().gemm, S()).narrow;
+  for (int64_t i = 0; i < rows; ++i)  // C is fresh: its rows are contiguous
+    narrow(c.data + (row + i) * c.row_stride + col, block + i * ld, cols);
 }
 
 // bias: n values, contiguous, or nullptr.
