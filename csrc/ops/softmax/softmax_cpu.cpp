@@ -2,6 +2,7 @@
 // axis are made contiguous where they are not.
 #include <algorithm>
 
+#include "core/args.h"
 #include "core/parallel.h"
 #include "core/run.h"
 #include "cpu/isa/kernels.h"
@@ -144,7 +145,7 @@ py::object logsumexp(py::handle x, const py::tuple& axes, bool keepdims) {
   check_float(op, v, "x");
   bool reduced[kMaxDims] = {};
   for (py::handle a : axes) {
-    const int at = checked_axis(op, v, a.cast<int64_t>());
+    const int at = checked_axis(op, v, integer_of(a, op, "axes"));
     check(!reduced[at], ErrorKind::value, op, ": axis ", at, " is named twice");
     reduced[at] = true;
   }
