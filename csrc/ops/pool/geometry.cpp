@@ -11,12 +11,15 @@ using Wide = __int128;  // sums and products of sizes near 2^63
 
 void read_tuple(const char* op, const char* name, py::handle h, int rank, int64_t least,
                 int64_t* out) {
-  const int n = integers_of(h, out, kMaxDims, op, name);
+  int64_t all[kMaxDims];  // out has room for rank of them, however many came
+  const int n = integers_of(h, all, kMaxDims, op, name);
   check(n == rank, ErrorKind::shape, op, ": ", name, " must have one entry for each of the ", rank,
-        " spatial axes, got ", Shape{out, n});
-  for (int i = 0; i < rank; ++i)
-    check(out[i] >= least, ErrorKind::value, op, ": ", name, " must be at least ", least, ", got ",
-          Shape{out, n});
+        " spatial axes, got ", Shape{all, n});
+  for (int i = 0; i < rank; ++i) {
+    check(all[i] >= least, ErrorKind::value, op, ": ", name, " must be at least ", least, ", got ",
+          Shape{all, n});
+    out[i] = all[i];
+  }
 }
 
 void read_padding(const char* op, py::handle h, int rank, int64_t* before, int64_t* after) {
