@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tilegrad as tg
-from tilegrad import _cpu, autograd, cases, kernels, ops
+from tilegrad import _cpu, autograd, cases, kernels, ops, tape
 from tilegrad.kernels import contract, reference
 from tilegrad.nn import functional as F
 from tilegrad.ops import rules
@@ -170,14 +170,13 @@ class Counting:
 def reached():
     """The kernels called and the rules recorded by every case, by its gradient, and by the gradient
     of its gradient."""
-    names, counting, attach = set(), Counting(kernels.host), rules.attach
+    names, counting = set(), Counting(kernels.host)
 
-    def spy(out, rule, inputs, params):
-        names.add(rule.name)
-        return attach(out, rule, inputs, params)
+    def spy(out, inputs, params):
+        names.add(out._node.rule.name)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rules, "attach", spy)
+        patch.setattr(tape, "watchers", [spy])
         patch.setattr(kernels, "host", counting)
         for case in CASES:
             xs = leaves(case)
@@ -222,6 +221,7 @@ LAYERS = [
     {"dtypes"},
     {"host"},
     {"kernels"},
+    {"grad_mode", "hooks"},
     {"tape", "device"},
     {"autograd"},
     {"tensor"},

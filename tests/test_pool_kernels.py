@@ -160,6 +160,16 @@ def test_a_window_larger_than_memory():
     assert (share == x.reshape(4, 2, 2).mean((0, 2))).all()
 
 
+def test_a_lone_tap_ignores_its_dilation():
+    x = np.arange(8.0).reshape(1, 1, 2, 4)
+    plain = ((1, 1), (1, 1), ((0, 0), (0, 0)))
+    for expected, actual in zip(
+        cpu.max_pool(x, *plain, (1, 1), False), cpu.max_pool(x, *plain, (2**62, 2**62), False),
+        strict=True,
+    ):  # fmt: skip
+        assert (actual == expected).all()
+
+
 def test_refuses():
     x, one, two, none = np.zeros((1, 1, 4, 4), "f"), (1, 1), (2, 2), ((0, 0), (0, 0))
     index = np.zeros((1, 1, 2, 2), np.int64)

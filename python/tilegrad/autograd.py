@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import GradientError
-from .tape import enable_grad, is_grad_enabled, no_grad, run, set_grad_enabled
+from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .tape import Node, run
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -14,32 +15,42 @@ if TYPE_CHECKING:
 __all__ = ["backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 
-def _roots(outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None]) -> list:
-    roots = []
-    for y, g in zip(outputs, cotangents, strict=True):
-        if y._node is None:
+def root(y: Tensor, g: Tensor | None) -> tuple[Node, Tensor]:
+    """Where a pass from y starts, and with what."""
+    node = y._node
+    if node is None:
+        raise GradientError(
+            f"backward: a tensor of shape {y.shape} does not require grad and was not "
+            "computed from one that does"
+        )
+    a = y._array
+    if g is None:
+        if a.size != 1:
             raise GradientError(
-                f"backward: a tensor of shape {y.shape} does not require grad and was not "
-                "computed from one that does"
+                f"backward: a gradient must be given for an output of shape {y.shape}; only "
+                "an output of one element has an implicit gradient of 1"
             )
-        if g is None:
-            if y._array.size != 1:
-                raise GradientError(
-                    f"backward: a gradient must be given for an output of shape {y.shape}; only "
-                    "an output of one element has an implicit gradient of 1"
-                )
-            g = y.new_ones(y.shape)
-        elif g._array.shape != y._array.shape or g._array.dtype != y._array.dtype:
-            raise GradientError(
-                f"backward: the gradient has shape {g.shape} and dtype {g.dtype}, "
-                f"but the output has shape {y.shape} and dtype {y.dtype}"
-            )
-        roots.append((y._node, g))
-    return roots
+        return node, y.new_ones(a.shape)
+    b = g._array
+    if b.shape != node.shape or (b.dtype is not a.dtype and b.dtype != a.dtype):
+        raise GradientError(
+            f"backward: the gradient has shape {g.shape} and dtype {g.dtype}, "
+            f"but the output has shape {y.shape} and dtype {y.dtype}"
+        )
+    return node, g
 
 
 def _listed(x: Any) -> list:
     return list(x) if isinstance(x, (tuple, list)) else [x]
+
+
+def _roots(op: str, outputs: Any, cotangents: Any) -> tuple[list[Node], list[Tensor]]:
+    ys = _listed(outputs)
+    gs = [None] * len(ys) if cotangents is None else _listed(cotangents)
+    if len(gs) != len(ys):
+        raise GradientError(f"{op}: {len(ys)} outputs, but {len(gs)} gradients")
+    starts = [root(y, g) for y, g in zip(ys, gs, strict=True)]
+    return [n for n, _ in starts], [g for _, g in starts]
 
 
 def backward(
@@ -62,17 +73,13 @@ def backward(
     >>> x.grad
     tensor([2., 4.])
     """
-    outputs = _listed(tensors)
-    cotangents = [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
-    if len(cotangents) != len(outputs):
-        raise GradientError(f"backward: {len(outputs)} tensors, but {len(cotangents)} gradients")
     keep = create_graph if retain_graph is None else retain_graph
-    roots = _roots(outputs, cotangents)
+    roots = _roots("backward", tensors, grad_tensors)
     if inputs is None:
-        run(roots, None, keep, create_graph)
+        run(*roots, None, keep, create_graph)
         return
     leaves = [t for t in _listed(inputs) if t._node is not None]
-    found = run(roots, [t._node for t in leaves], keep, create_graph)
+    found = run(*roots, [t._node for t in leaves], keep, create_graph)
     for t in leaves:
         if t._node in found:
             g = found.pop(t._node)
@@ -98,15 +105,13 @@ def grad(
     >>> tg.autograd.grad(g, x)
     (tensor(18.),)
     """
-    ys, xs = _listed(outputs), _listed(inputs)
-    cotangents = [None] * len(ys) if grad_outputs is None else _listed(grad_outputs)
-    if len(cotangents) != len(ys):
-        raise GradientError(f"grad: {len(ys)} outputs, but {len(cotangents)} gradients")
+    xs = _listed(inputs)
     for i, x in enumerate(xs):
         if x._node is None:
             raise GradientError(f"grad: input {i} of shape {x.shape} does not require grad")
     keep = create_graph if retain_graph is None else retain_graph
-    found = run(_roots(ys, cotangents), [x._node for x in xs], keep, create_graph)
+    roots = _roots("grad", outputs, grad_outputs)
+    found = run(*roots, [x._node for x in xs], keep, create_graph)
     for i, x in enumerate(xs):
         if x._node not in found and not allow_unused:
             raise GradientError(

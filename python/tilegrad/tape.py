@@ -7,10 +7,8 @@ counting alone. Everything here is iterative: the depth of a graph is limited by
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
 from heapq import heappop, heappush
 from itertools import count
 from sys import getrefcount
@@ -18,87 +16,39 @@ from typing import TYPE_CHECKING, Any
 
 from . import kernels
 from .errors import GradientError
+from .grad_mode import mode
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 _sequence = count(1).__next__
 new_tensor: Any = None  # Tensor._new, set by the module that defines it
-
-
-class _Mode(threading.local):
-    enabled = True
-
-
-mode = _Mode()
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations of this thread are recorded."""
-    return mode.enabled
-
-
-class set_grad_enabled:
-    """Switches recording for this thread; a context manager, or a plain call.
-
-    >>> with set_grad_enabled(False):
-    ...     is_grad_enabled()
-    False
-    """
-
-    def __init__(self, enabled: bool) -> None:
-        self.before, mode.enabled = mode.enabled, bool(enabled)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc: object) -> None:
-        mode.enabled = self.before
-
-
-class no_grad:
-    """Nothing inside is recorded; context manager and decorator.
-
-    >>> with no_grad():
-    ...     is_grad_enabled()
-    False
-    """
-
-    _value = False
-
-    def __enter__(self) -> None:
-        self.before, mode.enabled = mode.enabled, self._value
-
-    def __exit__(self, *exc: object) -> None:
-        mode.enabled = self.before
-
-    def __call__(self, fn: Callable) -> Callable:
-        @wraps(fn)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
-                return fn(*args, **kwargs)
-
-        return wrapped
-
-
-class enable_grad(no_grad):
-    """Everything inside is recorded, also within no_grad; context manager and decorator."""
-
-    _value = True
+watchers: list[Callable] = []
+"""Called as watcher(out, inputs, params) after each op is recorded; empty in ordinary use."""
 
 
 class Rule:
     """How one op is differentiated.
 
     ``saves`` names what the node keeps: indices of inputs, and -1 for the output. ``vjp(g, needed,
-    inputs, out, params, shapes)`` returns one gradient (or None) per input; what is not saved
-    arrives as None, ``shapes`` are those of the inputs that carry a node.
+    inputs, out, params, nodes)`` returns one gradient (or None) per input, written as tilegrad ops;
+    what is not saved arrives as None, ``nodes`` are those of the inputs, for their shapes.
+    ``fused(g, needed, saved, params, nodes)`` gets the saved arrays as they are (the output last)
+    and runs in its place when the pass itself is not recorded. ``jvp(tangents, inputs, out,
+    params)`` is the forward mode; None: the transpose of vjp serves.
     """
 
-    __slots__ = ("name", "saves", "vjp")
+    __slots__ = ("fused", "jvp", "name", "saves", "vjp")
 
-    def __init__(self, name: str, saves: tuple[int, ...], vjp: Callable) -> None:
-        self.name, self.saves, self.vjp = name, saves, vjp
+    def __init__(
+        self,
+        name: str,
+        saves: tuple[int, ...],
+        vjp: Callable,
+        fused: Callable | None = None,
+        jvp: Callable | None = None,
+    ) -> None:
+        self.name, self.saves, self.vjp, self.fused, self.jvp = name, saves, vjp, fused, jvp
 
 
 class Node:
@@ -106,7 +56,7 @@ class Node:
 
     __slots__ = (
         "__weakref__", "checks", "hooks", "leaf", "params", "parents", "rule", "saved", "seq",
-        "shape",
+        "shape", "tangents",
     )  # fmt: skip
 
     shape: tuple[int, ...]
@@ -118,6 +68,7 @@ class Node:
     checks: Sequence[tuple[list[int], int, int]]
     hooks: dict[int, Callable] | None
     leaf: Any
+    tangents: dict[int, Any]  # set in forward mode alone
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -138,16 +89,22 @@ def make_leaf(t: Tensor) -> None:
     t._node = node
 
 
-def attach(out: Tensor, rule: Rule, inputs: Sequence[Tensor | None], params: Any) -> Tensor:
-    """Makes out the result of rule on inputs; the caller knows that one of them has a node."""
+def attach(
+    out: Tensor,
+    rule: Rule,
+    inputs: Sequence[Tensor | None],
+    parents: Sequence[Node | None],
+    params: Any = None,
+) -> Tensor:
+    """Makes out the result of rule on inputs, whose nodes are parents; one at least is no None."""
     node = Node()
     node.shape = out._array.shape
     node.seq = _sequence()
     node.rule = rule
     node.params = params
     node.hooks = None
-    node.parents = [None if t is None else t._node for t in inputs]
-    node.saved = saved = [None] * (len(inputs) + 1)
+    node.parents = parents
+    node.saved = saved = [None] * (len(parents) + 1)
     node.checks = checks = []
     for i in rule.saves:
         t = out if i < 0 else inputs[i]
@@ -158,6 +115,9 @@ def attach(out: Tensor, rule: Rule, inputs: Sequence[Tensor | None], params: Any
                 cell = t._version = [0]
             checks.append((cell, cell[0], i))
     out._node = node
+    if watchers:
+        for watcher in watchers:
+            watcher(out, inputs, params)
     return out
 
 
@@ -176,7 +136,8 @@ def _fail_changed(node: Node, version: int, expected: int, i: int) -> None:
     )
 
 
-def _reachable(roots: Iterable[Node]) -> list[Node]:
+def reachable(roots: Iterable[Node]) -> list[Node]:
+    """The nodes that roots were computed from, and roots, oldest first."""
     seen = set()
     stack = list(roots)
     while stack:
@@ -190,7 +151,7 @@ def _reachable(roots: Iterable[Node]) -> list[Node]:
 def _leading_to(roots: Iterable[Node], targets: Iterable[Node]) -> set[Node]:
     """The nodes on a path from a root to a target."""
     needed = set(targets)
-    for node in _reachable(roots):
+    for node in reachable(roots):
         if node not in needed and any(p in needed for p in node.parents):
             needed.add(node)
     return needed
@@ -226,50 +187,83 @@ def _call_hooks(node: Node, g: Tensor) -> Tensor:
     return g
 
 
+def _composite(node: Node, g: Tensor, need: Sequence[Any], saved: list, recorded: bool) -> Any:
+    """The gradients of the inputs by the rule that is written as ops."""
+    make, parents = new_tensor, node.parents
+    if recorded:
+        owners = [*parents, node]
+        values = [None if a is None else make(a, p) for a, p in zip(saved, owners, strict=True)]
+    else:
+        values = [None if a is None else make(a) for a in saved]
+    out = values.pop()
+    return node.rule.vjp(g, need, values, out, node.params, parents)  # type: ignore[union-attr]
+
+
 def run(
-    roots: Sequence[tuple[Node, Tensor]],
+    roots: Sequence[Node],
+    cotangents: Sequence[Tensor],
     targets: Sequence[Node] | None,
     retain_graph: bool,
     create_graph: bool,
 ) -> dict[Node, Tensor]:
-    """Propagates gradients from roots. targets None: accumulates into the leaves' ``.grad``;
+    """Propagates cotangents from roots. targets None: accumulates into the leaves' ``.grad``;
     otherwise returns the gradients of the targets and touches nothing else."""
     # Everything on a path to a target; None: every node.
-    needed = None if targets is None else _leading_to([n for n, _ in roots], targets)
+    needed = None if targets is None else _leading_to(roots, targets)
     found: dict[Node, Tensor] = {}
+    # What waits: leaves at the end, the others newest first (a use of a value is newer than it).
+    leaves: dict[Node, Tensor] = {}
     grads: dict[Node, Tensor] = {}
-    # The newest node first: every use of a value is newer than the value.
     heap: list[tuple[int, Node]] = []
-    make = new_tensor
+    if watchers and mode.levels:
+        create_graph = True
     recorded = mode.enabled
     mode.enabled = create_graph
     try:
-        for node, g in roots:
-            if needed is not None and node not in needed:
-                continue
-            if node in grads:
-                grads[node] = grads[node] + g
-            else:
-                grads[node] = g
-                heappush(heap, (-node.seq, node))
-        while heap:
-            node = heappop(heap)[1]
-            g = grads.pop(node)
+        node: Any
+        g: Any
+        parents: Any = roots
+        results: Any = cotangents
+        need: Any = roots if needed is None else [n in needed for n in roots]
+        while True:
+            # Hands out what the last rule gave; the first waiting node is kept at hand.
+            node = g = None
+            for i, p in enumerate(parents):
+                if need[i] and (r := results[i]) is not None:
+                    if p.rule is None:
+                        leaves[p] = leaves[p] + r if p in leaves else r
+                    elif p is node:
+                        g = g + r
+                    elif (before := grads.get(p)) is not None:
+                        grads[p] = before + r
+                    elif node is None and not heap:
+                        node, g = p, r
+                    else:
+                        grads[p] = r
+                        heappush(heap, (-p.seq, p))
+            # Nothing here may keep a gradient alive that a leaf could take over.
+            results = r = before = p = None
+            if heap:
+                if node is not None:
+                    grads[node] = g
+                    heappush(heap, (-node.seq, node))
+                node = heappop(heap)[1]
+                g = grads.pop(node)
+            elif node is None:
+                break
             if node.hooks:
                 g = _call_hooks(node, g)
             if targets is not None and node in targets:
                 found[node] = g
-            rule = node.rule
             parents = node.parents
-            if rule is None:
-                if targets is None:
-                    _accumulate(node, g, create_graph)
-                continue
             if needed is None:
-                need = [p is not None for p in parents]
+                need = parents
+                if not parents:
+                    continue
             else:
                 need = [p in needed for p in parents]
                 if True not in need:
+                    parents = ()
                     continue
             saved = node.saved
             if saved is None:
@@ -277,29 +271,22 @@ def run(
             for cell, version, i in node.checks:
                 if cell[0] != version:
                     _fail_changed(node, cell[0], version, i)
-            if create_graph:
-                owners = [*parents, node]
-                values = [
-                    None if a is None else make(a, p) for a, p in zip(saved, owners, strict=True)
-                ]
+            fused = node.rule.fused
+            if fused is None or create_graph:
+                results = _composite(node, g, need, saved, create_graph)
             else:
-                values = [None if a is None else make(a) for a in saved]
-            shapes = [None if p is None else p.shape for p in parents]
-            out = values.pop()
-            results = rule.vjp(g, need, values, out, node.params, shapes)
+                results = fused(g, need, saved, node.params, parents)
             if not retain_graph:
                 node.saved = None
-            # Nothing here may keep a gradient alive that a leaf could take over.
-            saved = values = out = g = None  # type: ignore[assignment]
-            for i, p in enumerate(parents):
-                if need[i] and (r := results[i]) is not None:
-                    before = grads.get(p)  # type: ignore[arg-type]
-                    if before is None:
-                        heappush(heap, (-p.seq, p))  # type: ignore[union-attr, misc]
-                        grads[p] = r  # type: ignore[index]
-                    else:
-                        grads[p] = before + r  # type: ignore[index]
-            results = r = before = None
+            saved = None
+        while leaves:
+            node, g = leaves.popitem()
+            if node.hooks:
+                g = _call_hooks(node, g)
+            if targets is None:
+                _accumulate(node, g, create_graph)
+            elif node in targets:
+                found[node] = g
     finally:
         mode.enabled = recorded
     return found

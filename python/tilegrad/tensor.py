@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from . import autograd, dtypes, kernels, tape
 from .device import CPU, check_device, device
 from .errors import GradientError, ShapeError
 from .errors import ValueError as TgValueError
+from .hooks import Handle, next_key
 from .host import host_array
 
 if TYPE_CHECKING:
@@ -22,30 +22,11 @@ if TYPE_CHECKING:
 else:
     Methods = object
 
-_hook_keys = itertools.count(1)
-
 
 class Share:
     """Held by the tensors that view one storage, so that they can be counted."""
 
     __slots__ = ()
-
-
-class Handle:
-    """Removes a hook. ``remove()`` may be called more than once; also a context manager."""
-
-    def __init__(self, hooks: dict[int, Callable], key: int) -> None:
-        self.hooks, self.key = hooks, key
-
-    def remove(self) -> None:
-        """Takes the hook away."""
-        self.hooks.pop(self.key, None)
-
-    def __enter__(self) -> Handle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
 
 
 class Size(int):
@@ -237,7 +218,12 @@ class Tensor(Methods):
         >>> x.grad
         tensor([2., 4.])
         """
-        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+        if inputs is not None:
+            autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+            return
+        node, g = autograd.root(self, gradient)
+        keep = create_graph if retain_graph is None else retain_graph
+        tape.run((node,), (g,), None, keep, create_graph)
 
     def detach(self) -> Tensor:
         """A tensor on the same storage that is cut from the graph; in-place changes are seen and
@@ -266,7 +252,7 @@ class Tensor(Methods):
         if self._node.hooks is None:
             self._node.hooks = {}
         hooks = self._node.hooks
-        key = sign * next(_hook_keys)
+        key = sign * next_key()
         hooks[key] = hook
         return Handle(hooks, key)
 
@@ -431,7 +417,19 @@ class Tensor(Methods):
         return _rebuild, (type(self), self._array, self.requires_grad)
 
 
-tape.new_tensor = Tensor._new
+_allocate = object.__new__
+
+
+def _new(array: Any, node: tape.Node | None = None) -> Tensor:
+    """Tensor._new, without the cost of a class method."""
+    t: Any = _allocate(Tensor)
+    t._array = array
+    t._node = node
+    t._grad = t._version = t._share = None
+    return t
+
+
+tape.new_tensor = _new
 
 
 def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool) -> Tensor:

@@ -114,7 +114,7 @@ struct Window {
       p->kernel[to] = kernel[i];
       p->stride[to] = stride[i];
       p->before[to] = before[i];
-      p->dilation[to] = dilation[i];
+      p->dilation[to] = kernel[i] == 1 ? 1 : dilation[i];  // a lone tap takes no step
     }
   }
 };

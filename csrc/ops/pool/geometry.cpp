@@ -128,6 +128,7 @@ AxisTaps taps_of_outputs(const PoolGeometry& g, int axis) {
   t.advance = g.adaptive ? in / std::max<int64_t>(out, 1) : g.stride[axis];
   t.first.resize(out);
   t.count.resize(out);
+  int64_t most = 0;
   for (int64_t o = 0; o < out; ++o) {
     if (g.adaptive) {
       t.first[o] = int64_t(Wide(o) * in / out);
@@ -139,7 +140,9 @@ AxisTaps taps_of_outputs(const PoolGeometry& g, int axis) {
     const int64_t end = start >= in ? 0 : std::min(k, (in - start - 1) / d + 1);
     t.first[o] = start + skip * d;
     t.count[o] = std::max<int64_t>(end - skip, 0);
+    most = std::max(most, t.count[o]);
   }
+  if (most <= 1) t.step = 1;  // no second tap: a huge dilation must not overflow a product
   find_run(t);
   return t;
 }

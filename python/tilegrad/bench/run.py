@@ -11,7 +11,7 @@ import numpy as np
 from .. import cases, dtypes, kernels
 from ..cases import Case
 from ..errors import PackageError
-from ..tape import no_grad
+from ..grad_mode import no_grad
 from ..tensor import Tensor, from_numpy
 from ..testing import tol
 from .kernel_calls import difference

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
-from ..tape import no_grad
+from ..grad_mode import no_grad
 from ..tensor import Tensor
 
 _GAINS = {

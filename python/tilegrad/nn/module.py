@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count
 from typing import Any, NamedTuple
 
 from .. import dtypes
 from ..errors import DTypeError, StateError
+from ..grad_mode import no_grad
+from ..hooks import Handle, next_key
 from ..ops.shape import asked_dtype
-from ..tape import no_grad
-from ..tensor import Handle, Tensor, as_tensor
+from ..tensor import Tensor, as_tensor
 from .parameter import Parameter
-
-_hook_keys = count().__next__
 
 
 class IncompatibleKeys(NamedTuple):
@@ -436,7 +434,7 @@ class Module:
 
 
 def _add_hook(table: dict, hook: Callable, with_kwargs: bool, prepend: bool) -> Handle:
-    key = _hook_keys()
+    key = next_key()
     table[key] = (hook, with_kwargs)
     if prepend:
         for other in [k for k in table if k != key]:

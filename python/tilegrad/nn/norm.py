@@ -8,7 +8,7 @@ from typing import Any
 from .. import ops
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
-from ..tape import no_grad
+from ..grad_mode import no_grad
 from ..tensor import Tensor
 from . import functional as F
 from . import init

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradientError
-from ..tape import no_grad
+from ..grad_mode import no_grad
 from ..tensor import Tensor, tensor
 
 

@@ -225,7 +225,7 @@ def _erase(g: Tensor, flat: Tensor) -> Tensor:
     return record(PUT_ZERO, _put(g, flat, np.zeros((), g.dtype), False), (g,), flat)
 
 
-def _put_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> Any:
+def _put_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> Any:
     flat, accumulate = params
     kept = value = None
     if need[0]:
@@ -234,7 +234,7 @@ def _put_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: A
         value = take_slices(reshape(g, -1), flat, 0)
         if not accumulate:
             value = value * convert(_stored(flat, g._array.size), g.dtype)
-        value = sum_to(value, shapes[1])
+        value = sum_to(value, nodes[1].shape)
     return kept, value
 
 

@@ -9,9 +9,10 @@ from .. import dtypes, kernels
 from ..errors import DTypeError
 from ..errors import ValueError as TgValueError
 from ..kernels import contract
+from ..tape import new_tensor
 from ..tensor import Tensor
 from .elementwise import METHODS, add_inplace, binary, compare, reflected
-from .rules import convert, elementwise, promote, record, result_type
+from .rules import convert, elementwise, promote, record, result_type, sum_to
 
 
 def _half_at_ties(better: Callable) -> tuple[Callable, Callable]:
@@ -24,7 +25,33 @@ def _half_at_ties(better: Callable) -> tuple[Callable, Callable]:
     return d0, d1
 
 
-_add = binary("add", "a + b", lambda t, a, b, y: t, lambda t, a, b, y: t, ())
+_MUL = contract.BINARY.index("mul")
+
+
+def _add_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
+    shape, t, u = g._array.shape, None, None
+    if need[0]:
+        t = g if shape == nodes[0].shape else sum_to(g, nodes[0].shape)
+    if need[1]:
+        u = g if shape == nodes[1].shape else sum_to(g, nodes[1].shape)
+    return t, u
+
+
+def _mul_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
+    a, t, u = g._array, None, None
+    k, shape = kernels.of(a), a.shape
+    if need[0]:
+        t = new_tensor(k.binary(_MUL, a, saved[1]))
+        if shape != nodes[0].shape:
+            t = sum_to(t, nodes[0].shape)
+    if need[1]:
+        u = new_tensor(k.binary(_MUL, a, saved[0]))
+        if shape != nodes[1].shape:
+            u = sum_to(u, nodes[1].shape)
+    return t, u
+
+
+_add = binary("add", "a + b", lambda t, a, b, y: t, lambda t, a, b, y: t, (), fused=_add_fused)
 _sub = binary("sub", "a - b", lambda t, a, b, y: t, lambda t, a, b, y: -t, ())
 mul = binary(
     "mul",
@@ -33,6 +60,7 @@ mul = binary(
     lambda t, a, b, y: t * a,
     dunder="mul",
     aliases=("multiply",),
+    fused=_mul_fused,
     example="tg.mul(tg.tensor([3.0, 4.0]), 2.0)\n    tensor([6., 8.])",
 )
 _div = binary(

@@ -20,22 +20,20 @@ from .shape import movedim, reshape, unsqueeze
 _new = Tensor._new
 
 
-def _softmax_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, shapes: Any) -> tuple:
+def _softmax_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, nodes: Any) -> tuple:
     return (out * (g - sum_(g * out, axis, True)),)
 
 
-def _softmax_fused(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, shapes: Any) -> tuple:
-    return (_new(kernels.of(g._array).softmax_grad(g._array, out._array, axis)),)
+def _softmax_fused(g: Tensor, need: Any, saved: Any, axis: Any, nodes: Any) -> tuple:
+    return (_new(kernels.of(g._array).softmax_grad(g._array, saved[-1], axis)),)
 
 
-def _log_softmax_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, shapes: Any) -> tuple:
+def _log_softmax_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, nodes: Any) -> tuple:
     return (g - out.exp() * sum_(g, axis, True),)
 
 
-def _log_softmax_fused(
-    g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, shapes: Any
-) -> tuple:
-    return (_new(kernels.of(g._array).log_softmax_grad(g._array, out._array, axis)),)
+def _log_softmax_fused(g: Tensor, need: Any, saved: Any, axis: Any, nodes: Any) -> tuple:
+    return (_new(kernels.of(g._array).log_softmax_grad(g._array, saved[-1], axis)),)
 
 
 SOFTMAX = explicit("softmax", _softmax_vjp, saves=(-1,), fused=_softmax_fused)
@@ -109,7 +107,7 @@ def _arange(n: int) -> Any:
 
 
 def _cross_entropy_vjp(
-    g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any
+    g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any
 ) -> tuple:
     (x,) = inputs
     target, weight, ignore, smoothing, _ = params
@@ -121,11 +119,9 @@ def _cross_entropy_vjp(
     return (g * (sum_(q, 1, True) * softmax(x, 1) - q),)
 
 
-def _cross_entropy_fused(
-    g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any
-) -> tuple:
+def _cross_entropy_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
     target, weight, ignore, smoothing, lse = params
-    x = inputs[0]._array
+    x = saved[0]
     k = kernels.of(x)
     return (_new(k.cross_entropy_grad(g._array, x, lse, target, weight, ignore, smoothing)),)
 

@@ -13,9 +13,13 @@ from typing import Any
 
 from .. import dtypes, kernels
 from ..errors import DTypeError
+from ..grad_mode import mode
 from ..kernels import contract
+from ..tape import attach, new_tensor
 from ..tensor import Tensor
 from .rules import constant, convert, elementwise, number, promote, record, result_type, scalar
+
+_new: Callable[..., Tensor] = new_tensor
 
 METHODS: dict[str, Callable] = {}
 
@@ -67,10 +71,11 @@ def unary(
         grad_op = _FUSED[name]
         which = saves[0]
 
-        def fused(g: Tensor, inputs: Any, out: Any, params: Any) -> Tensor:
-            v = out if which < 0 else inputs[0]
-            k = kernels.of(g._array)
-            return Tensor._new(k.unary_grad(grad_op, g._array, v._array, *(params or ())))
+        def fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
+            a = g._array
+            if params is None:
+                return (_new(kernels.of(a).unary_grad(grad_op, a, saved[which])),)
+            return (_new(kernels.of(a).unary_grad(grad_op, a, saved[which], *params)),)
 
     rule = elementwise(name, derivative, saves=saves, fused=fused)
     floating = name not in _INTEGER_TOO
@@ -91,8 +96,13 @@ def unary(
     else:
 
         def fn(input: Any) -> Tensor:  # type: ignore[misc]
-            x = real_operand(name, input, floating)
-            return record(rule, kernels.of(x._array).unary(op, x._array), (x,))
+            x = input
+            if not isinstance(x, Tensor) or x._array.dtype.kind != "f":
+                x = real_operand(name, input, floating)
+            a = x._array
+            out = _new(kernels.of(a).unary(op, a))
+            node = x._node
+            return out if node is None or not mode.enabled else attach(out, rule, (x,), (node,))
 
     notes = "" if floating else " Integers are taken too."
     doc = (
@@ -150,11 +160,12 @@ def binary(
     aliases: Sequence[str] = (),
     example: str = "",
     integer: bool = False,
+    fused: Callable | None = None,
 ) -> Callable:
     """One row: y = f(a, b) with broadcasting. d0(t, a, b, y) and d1 are the partial derivatives;
-    integer: there are none, the op is for integers alone."""
+    integer: there are none, the op is for integers alone. fused: see ``tape.Rule``."""
     op = contract.BINARY.index(name)
-    rule = None if integer else elementwise(name, d0, d1, saves=saves)
+    rule = None if integer else elementwise(name, d0, d1, saves=saves, fused=fused)
 
     def fn(input: Any, other: Any) -> Tensor:
         if (
@@ -169,8 +180,11 @@ def binary(
         else:
             a, b = promote(name, input, other, floating=floating)
         x = a._array
-        y = kernels.of(x).binary(op, x, b._array)
-        return constant(y) if rule is None else record(rule, y, (a, b))
+        out = _new(kernels.of(x).binary(op, x, b._array))
+        m, n = a._node, b._node
+        if (m is None and n is None) or rule is None or not mode.enabled:
+            return out
+        return attach(out, rule, (a, b), (m, n))
 
     doc = (
         f"{formula}, element by element, with broadcasting and type promotion.\n\n"

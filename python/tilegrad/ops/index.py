@@ -53,11 +53,11 @@ def _scatter(src: Tensor, index: Tensor, axis: int, shape: tuple[int, ...]) -> T
     return record(SCATTER, y, (src, index), axis)
 
 
-def _gather_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, shapes: Any) -> Any:
-    return _scatter(g, inputs[1], axis, shapes[0]), None
+def _gather_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, nodes: Any) -> Any:
+    return _scatter(g, inputs[1], axis, nodes[0].shape), None
 
 
-def _scatter_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, shapes: Any) -> Any:
+def _scatter_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, nodes: Any) -> Any:
     return gather_along(g, inputs[1], axis), None
 
 
@@ -147,11 +147,11 @@ def _add_slices(g: Tensor, index: Tensor, axis: int, size: int) -> Tensor:
     return record(TAKE_GRAD, y, (g, index), axis)
 
 
-def _take_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, shapes: Any) -> Any:
-    return _add_slices(g, inputs[1], axis, shapes[0][axis]), None
+def _take_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, nodes: Any) -> Any:
+    return _add_slices(g, inputs[1], axis, nodes[0].shape[axis]), None
 
 
-def _take_grad_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, shapes: Any) -> Any:
+def _take_grad_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, nodes: Any) -> Any:
     return take_slices(g, inputs[1], axis), None
 
 
@@ -325,11 +325,11 @@ def _require_range(op: str, x: Tensor, size: int, what: str) -> None:
         raise TgIndexError(f"{op}: {what} {low if low < 0 else high} is outside [0, {size})")
 
 
-def _embedding_vjp(g: Tensor, need: Any, inputs: Any, out: Any, padding: Any, shapes: Any) -> Any:
+def _embedding_vjp(g: Tensor, need: Any, inputs: Any, out: Any, padding: Any, nodes: Any) -> Any:
     index = inputs[0]
     if padding is not None:
         g = where(unsqueeze(index == padding, -1), 0.0, g)
-    return None, _add_slices(g, index, 0, shapes[1][0])
+    return None, _add_slices(g, index, 0, nodes[1].shape[0])
 
 
 EMBEDDING = explicit("embedding", _embedding_vjp, saves=(0,))

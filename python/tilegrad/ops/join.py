@@ -25,7 +25,7 @@ def _tensors(op: str, tensors: Any) -> list[Tensor]:
     return promote(op, *parts)
 
 
-def _cat_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
+def _cat_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
     axis, sizes = params
     grads, start = [], 0
     for wanted, n in zip(need, sizes, strict=True):

@@ -13,7 +13,7 @@ from .reduce import amax, amin, arguments, length, mean, spread, sum
 from .rules import as_operand, axes_of, convert, explicit, record
 
 
-def _var_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> tuple:
+def _var_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
     (x,) = inputs
     axes, factor = params
     return (spread(g, axes, x.shape) * (x - mean(x, axes, True)) * (2.0 * factor),)
@@ -91,7 +91,7 @@ def std_mean(input: Any, dim: Any = None, **options: Any) -> tuple[Tensor, Tenso
     return v.sqrt(), m
 
 
-def _norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, shapes: Any) -> tuple:
+def _norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, nodes: Any) -> tuple:
     (x,) = inputs
     y = spread(out, axes, x.shape)
     # At the origin the gradient is taken as zero.
@@ -135,7 +135,7 @@ def norm(
     return sum(x.abs() ** order, axes, keepdim) ** (1.0 / order)
 
 
-def _logsumexp_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, shapes: Any) -> tuple:
+def _logsumexp_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, nodes: Any) -> tuple:
     (x,) = inputs
     return (spread(g, axes, x.shape) * (x - spread(out, axes, x.shape)).exp(),)
 

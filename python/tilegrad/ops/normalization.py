@@ -9,7 +9,7 @@ from typing import Any
 from .. import dtypes, kernels
 from ..errors import DTypeError, GradientError, ShapeError
 from ..errors import ValueError as TgValueError
-from ..tape import no_grad
+from ..grad_mode import no_grad
 from ..tensor import Tensor
 from .moments import norm
 from .reduce import mean as mean_
@@ -50,13 +50,11 @@ def _per_channel(ndim: int, channels: int) -> tuple[int, ...]:
 def _fused(name: str, extra: Callable) -> Callable:
     """The fused kernel ``name``; where it gives no gradient of the bias (no weight), a sum does."""
 
-    def fused(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
-        x, w = inputs[0], inputs[1]
-        k = kernels.of(g._array)
-        weight = None if w is None else w._array
-        gx, gw, gb = getattr(k, name)(g._array, x._array, weight, *extra(params))
+    def fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> list:
+        x = saved[0]
+        gx, gw, gb = getattr(kernels.of(x), name)(g._array, x, saved[1], *extra(params))
         if need[2] and gb is None:
-            shape = shapes[2]
+            shape = nodes[2].shape
             lead = shape if name == "layer_norm_grad" else _per_channel(x.ndim, shape[0])
             gb = sum_to(g, lead)._array.reshape(shape)
         grads = [_new(gx), _wrap(gw) if need[1] else None, _wrap(gb) if need[2] else None]
@@ -66,7 +64,7 @@ def _fused(name: str, extra: Callable) -> Callable:
 
 
 # --- batch norm -----------------------------------------------------------------------------------
-def _batch_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
+def _batch_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
     x, w = inputs[0], inputs[1]
     axes, _, _, eps = params
     xhat, rstd = _standard(x, axes, eps)
@@ -75,7 +73,7 @@ def _batch_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, sh
     return [_input_grad(h, xhat, rstd, axes), *_affine_grads(g, xhat, need, shape)]
 
 
-def _fixed_vjp(g: Tensor, need: Any, inputs: Any, out: Any, eps: Any, shapes: Any) -> list:
+def _fixed_vjp(g: Tensor, need: Any, inputs: Any, out: Any, eps: Any, nodes: Any) -> list:
     x, w, _, mean, var = inputs
     if need[3] or need[4]:
         raise GradientError("batch_norm: the running estimates have no derivative; detach() them")
@@ -170,7 +168,7 @@ def _follow(estimate: Tensor, value: Tensor, momentum: float) -> None:
 
 
 # --- layer norm -----------------------------------------------------------------------------------
-def _layer_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
+def _layer_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
     x, w = inputs[0], inputs[1]
     _, _, ndim, eps = params
     axes = tuple(range(x.ndim - ndim, x.ndim))
@@ -219,7 +217,7 @@ def layer_norm(
 
 
 # --- group norm -----------------------------------------------------------------------------------
-def _group_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
+def _group_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
     x, w = inputs[0], inputs[1]
     _, _, groups, eps = params
     grouped = (x.shape[0], groups, math.prod(x.shape[1:]) // groups)

@@ -39,8 +39,8 @@ def _pick(x: Tensor, indices: Any) -> Tensor:
     return record(PICK, y, (x,), indices)
 
 
-def _max_vjp(g: Tensor, need: Any, inputs: Any, out: Any, indices: Any, shapes: Any) -> tuple:
-    return (_scatter(g, indices, shapes[0][2:]),)
+def _max_vjp(g: Tensor, need: Any, inputs: Any, out: Any, indices: Any, nodes: Any) -> tuple:
+    return (_scatter(g, indices, nodes[0].shape[2:]),)
 
 
 MAX_POOL = explicit("max_pool", _max_vjp)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from .. import dtypes, kernels
 from ..errors import DTypeError
 from ..errors import ValueError as TgValueError
+from ..grad_mode import mode
 from ..kernels import contract
-from ..tape import mode
 from ..tensor import Tensor
 from .binary import maximum, minimum
 from .index import take_along_dim
@@ -133,7 +133,7 @@ def _product_of_others(x: Tensor, axis: int) -> Tensor:
     )
 
 
-def _prod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, shapes: Any) -> tuple:
+def _prod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, nodes: Any) -> tuple:
     (x,) = inputs
     if x._array.size == 0 or not axes:
         return (spread(g, axes, x.shape) if not axes else x * 0,)
@@ -174,7 +174,7 @@ def prod(
     return _prod(x if dtype is None else convert(x, dtypes.dtype(dtype)), axes, keep)
 
 
-def _extreme_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, shapes: Any) -> tuple:
+def _extreme_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, nodes: Any) -> tuple:
     (x,) = inputs
     ties = convert(x == spread(out.detach(), axes, x.shape), g.dtype)
     share = sum(ties, axes, True)
@@ -382,7 +382,7 @@ def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
     return _running("cumsum", CUMSUM, input, dim, dtype)
 
 
-def _cumprod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, shapes: Any) -> tuple:
+def _cumprod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, nodes: Any) -> tuple:
     # gx[i] = (x[0] ... x[i-1]) r[i] with r[i] = g[i] + x[i+1] r[i+1]: no division, so exact at 0.
     (x,) = inputs
     n = x.shape[axis]

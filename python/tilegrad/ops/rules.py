@@ -17,10 +17,11 @@ import numpy as np
 from .. import dtypes, kernels
 from ..errors import DTypeError, GradientError
 from ..errors import ValueError as TgValueError
-from ..tape import Rule, attach, mode
+from ..grad_mode import mode
+from ..tape import Rule, attach, new_tensor
 from ..tensor import Tensor
 
-_new = Tensor._new
+_new: Callable[..., Tensor] = new_tensor
 _SUM = 0  # REDUCE.index("sum")
 
 RULES: dict[str, Rule] = {}
@@ -30,10 +31,13 @@ RULES: dict[str, Rule] = {}
 def record(rule: Rule, array: Any, inputs: Sequence[Tensor | None], params: Any = None) -> Tensor:
     """The result ``array`` of an op as a Tensor, on the tape where an input requires grad."""
     out = _new(array)
-    if mode.enabled:
-        for t in inputs:
-            if t is not None and t._node is not None:
-                return attach(out, rule, inputs, params)
+    for t in inputs:
+        if t is not None and t._node is not None:
+            if not mode.enabled:
+                return out
+            return attach(
+                out, rule, inputs, [None if t is None else t._node for t in inputs], params
+            )
     return out
 
 
@@ -41,7 +45,7 @@ def record_view(rule: Rule, array: Any, x: Tensor, params: Any = None) -> Tensor
     """As record, for an array that views the storage of x."""
     out = x._view(array)
     if x._node is not None and mode.enabled:
-        return attach(out, rule, (x,), params)
+        return attach(out, rule, (x,), (x._node,), params)
     return out
 
 
@@ -78,12 +82,12 @@ def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     return record(SUM_TO, a.reshape(shape), (g,), have)
 
 
-def _sum_to_vjp(g: Tensor, need: Any, inputs: Any, out: Any, have: Any, shapes: Any) -> Any:
+def _sum_to_vjp(g: Tensor, need: Any, inputs: Any, out: Any, have: Any, nodes: Any) -> Any:
     return (record_view(BROADCAST, stretched(g._array, have), g),)
 
 
-def _broadcast_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> Any:
-    return (sum_to(g, shapes[0]),)
+def _broadcast_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> Any:
+    return (sum_to(g, nodes[0].shape),)
 
 
 SUM_TO = _register(Rule("sum_to", (), _sum_to_vjp))
@@ -97,18 +101,15 @@ def elementwise(
     fused: Callable | None = None,
 ) -> Rule:
     """derivatives[i](t, *inputs, out, *params) is the i-th partial derivative applied to t, a
-    cotangent or a tangent; None where it is zero. fused(g, inputs, out, params) -> gx serves ops
-    of one input."""
+    cotangent or a tangent; None where it is zero. fused: see ``tape.Rule``."""
 
-    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
-        if fused is not None and not mode.enabled:
-            return [fused(g, inputs, out, params)]
+    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
         grads: list[Tensor | None] = []
         for i, wanted in enumerate(need):
             if not wanted:
                 grads.append(None)
                 continue
-            d, shape = derivatives[i], shapes[i]
+            d, shape = derivatives[i], nodes[i].shape
             if d is None:
                 grads.append(zeros(shape, g.dtype))
                 continue
@@ -116,14 +117,20 @@ def elementwise(
             grads.append(t if t._array.shape == shape else sum_to(t, shape))
         return grads
 
-    return _register(Rule(name, tuple(saves), vjp))
+    def vjp_of_one(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
+        if first is None:
+            return (zeros(nodes[0].shape, g.dtype),)
+        return (first(g, inputs[0], out, *(params or ())),)
+
+    first = derivatives[0]
+    return _register(Rule(name, tuple(saves), vjp if derivatives[1:] else vjp_of_one, fused))
 
 
 def linear(name: str, transpose: Callable) -> Rule:
     """An op linear in its one input: transpose(g, params, shape of the input)."""
 
-    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> tuple:
-        return (transpose(g, params, shapes[0]),)
+    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
+        return (transpose(g, params, nodes[0].shape),)
 
     return _register(Rule(name, (), vjp))
 
@@ -132,10 +139,10 @@ def bilinear(name: str, left: Callable, right: Callable, bias: Callable | None =
     """An op linear in each of two operands: left(g, b, params, shape of a) is the gradient of a,
     right(g, a, params, shape of b) that of b; bias(g, params) that of an added third one."""
 
-    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, shapes: Any) -> list:
+    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
         grads = [
-            left(g, inputs[1], params, shapes[0]) if need[0] else None,
-            right(g, inputs[0], params, shapes[1]) if need[1] else None,
+            left(g, inputs[1], params, nodes[0].shape) if need[0] else None,
+            right(g, inputs[0], params, nodes[1].shape) if need[1] else None,
         ]
         if len(need) > 2:
             grads.append(bias(g, params) if need[2] and bias is not None else None)
@@ -147,15 +154,9 @@ def bilinear(name: str, left: Callable, right: Callable, bias: Callable | None =
 def explicit(
     name: str, vjp: Callable, saves: Sequence[int] = (), fused: Callable | None = None
 ) -> Rule:
-    """vjp(g, need, inputs, out, params, shapes) -> one gradient or None per input, as tilegrad ops;
-    fused has the same signature and runs when the backward pass is not recorded."""
-    if fused is None:
-        return _register(Rule(name, tuple(saves), vjp))
-
-    def choose(*args: Any) -> Any:
-        return vjp(*args) if mode.enabled else fused(*args)
-
-    return _register(Rule(name, tuple(saves), choose))
+    """vjp(g, need, inputs, out, params, nodes) -> one gradient or None per input, as tilegrad ops;
+    fused: see ``tape.Rule``."""
+    return _register(Rule(name, tuple(saves), vjp, fused))
 
 
 def refused(name: str, why: str) -> Rule:

@@ -75,7 +75,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     return record_view(INDEX, a, input, basic)
 
 
-def _overwrite_vjp(g: Tensor, need: Any, inputs: Any, out: Any, index: Any, shapes: Any) -> Any:
+def _overwrite_vjp(g: Tensor, need: Any, inputs: Any, out: Any, index: Any, nodes: Any) -> Any:
     kept = inserted = None
     if need[0]:
         y = kernels.of(g._array).copy(g._array)
@@ -83,7 +83,7 @@ def _overwrite_vjp(g: Tensor, need: Any, inputs: Any, out: Any, index: Any, shap
         kernels.of(y).copy_into(hole, np.zeros((), y.dtype))
         kept = record(ERASE, y, (g,), index)
     if need[1]:
-        inserted = sum_to(record_view(INDEX, g._array[index], g, index), shapes[1])
+        inserted = sum_to(record_view(INDEX, g._array[index], g, index), nodes[1].shape)
     return kept, inserted
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from .. import kernels
 from ..errors import StateError
 from ..errors import ValueError as TgValueError
+from ..grad_mode import enable_grad, no_grad
 from ..nn.module import zero_grads
-from ..tape import enable_grad, no_grad
 from ..tensor import Tensor, as_tensor
 
 

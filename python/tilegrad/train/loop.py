@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..grad_mode import no_grad
 from ..nn.module import Module
-from ..tape import no_grad
 
 
 @dataclass

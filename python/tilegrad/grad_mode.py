@@ -1,0 +1,70 @@
+"""Whether what a thread computes is recorded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+
+class _Mode(threading.local):
+    enabled = True
+    levels: tuple[int, ...] = ()  # of forward mode, outermost first
+
+
+mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are recorded."""
+    return mode.enabled
+
+
+class set_grad_enabled:
+    """Switches recording for this thread; a context manager, or a plain call.
+
+    >>> with set_grad_enabled(False):
+    ...     is_grad_enabled()
+    False
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.before, mode.enabled = mode.enabled, bool(enabled)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        mode.enabled = self.before
+
+
+class no_grad:
+    """Nothing inside is recorded; context manager and decorator.
+
+    >>> with no_grad():
+    ...     is_grad_enabled()
+    False
+    """
+
+    _value = False
+
+    def __enter__(self) -> None:
+        self.before, mode.enabled = mode.enabled, self._value
+
+    def __exit__(self, *exc: object) -> None:
+        mode.enabled = self.before
+
+    def __call__(self, fn: Callable) -> Callable:
+        @wraps(fn)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return fn(*args, **kwargs)
+
+        return wrapped
+
+
+class enable_grad(no_grad):
+    """Everything inside is recorded, also within no_grad; context manager and decorator."""
+
+    _value = True
