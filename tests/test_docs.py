@@ -6,6 +6,7 @@ import builtins
 import doctest
 import importlib
 import inspect
+import operator
 import pkgutil
 import re
 import subprocess
@@ -171,7 +172,7 @@ def namespace(key):
         return tg
     if key == "Tensor":
         return tg.Tensor
-    return importlib.import_module(f"tilegrad.{key}")
+    return operator.attrgetter(key)(tg)
 
 
 def public(key):

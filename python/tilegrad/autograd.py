@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import GradientError
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from .tape import Node, run
+from .tape import CONSTANT, Node, run
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -15,10 +15,23 @@ if TYPE_CHECKING:
 __all__ = ["backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 
+def __getattr__(name: str) -> Any:
+    # They stand on tensors, which stand on this module.
+    if name == "Function":
+        from .function import Function
+
+        return Function
+    if name in ("functional", "gradcheck"):
+        from . import functional, testing
+
+        return functional if name == "functional" else testing.gradcheck
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def root(y: Tensor, g: Tensor | None) -> tuple[Node, Tensor]:
     """Where a pass from y starts, and with what."""
     node = y._node
-    if node is None:
+    if node is None or node.rule is CONSTANT:
         raise GradientError(
             f"backward: a tensor of shape {y.shape} does not require grad and was not "
             "computed from one that does"

@@ -21,7 +21,7 @@ from .grad_mode import mode
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_sequence = count(1).__next__
+next_seq = count(1).__next__
 new_tensor: Any = None  # Tensor._new, set by the module that defines it
 watchers: list[Callable] = []
 """Called as watcher(out, inputs, params) after each op is recorded; empty in ordinary use."""
@@ -49,6 +49,10 @@ class Rule:
         jvp: Callable | None = None,
     ) -> None:
         self.name, self.saves, self.vjp, self.fused, self.jvp = name, saves, vjp, fused, jvp
+
+
+CONSTANT = Rule("constant", (), lambda *args: ())
+"""Of a node without a past: what carries tangents in forward mode and nothing else."""
 
 
 class Node:
@@ -82,7 +86,7 @@ def make_leaf(t: Tensor) -> None:
     """Gives t a node of its own, which knows it weakly."""
     node = Node()
     node.shape = t._array.shape
-    node.seq = _sequence()
+    node.seq = next_seq()
     node.rule = node.hooks = None
     node.parents = ()
     node.leaf = weakref.ref(t)
@@ -99,7 +103,7 @@ def attach(
     """Makes out the result of rule on inputs, whose nodes are parents; one at least is no None."""
     node = Node()
     node.shape = out._array.shape
-    node.seq = _sequence()
+    node.seq = next_seq()
     node.rule = rule
     node.params = params
     node.hooks = None
@@ -121,11 +125,21 @@ def attach(
     return out
 
 
-def _fail_freed(node: Node) -> None:
-    raise GradientError(
-        f"backward: {node.name} was already differentiated and its saved values are freed; "
-        "pass retain_graph=True to the first backward to go through it again"
-    )
+forgotten: Any = weakref.WeakKeyDictionary()
+"""How the saved values of a node come back where they were not kept (``utils.checkpoint``)."""
+
+
+def saved_again(node: Node) -> Any:
+    """What node saved, computed once more. Raises GradientError where it was freed by a pass."""
+    while node.saved is None:
+        again = forgotten.get(node)
+        if again is None:
+            raise GradientError(
+                f"backward: {node.name} was already differentiated and its saved values are freed; "
+                "pass retain_graph=True to the first backward to go through it again"
+            )
+        again()
+    return node.saved
 
 
 def _fail_changed(node: Node, version: int, expected: int, i: int) -> None:
@@ -267,7 +281,7 @@ def run(
                     continue
             saved = node.saved
             if saved is None:
-                _fail_freed(node)
+                saved = saved_again(node)
             for cell, version, i in node.checks:
                 if cell[0] != version:
                     _fail_changed(node, cell[0], version, i)

@@ -103,7 +103,7 @@ def elementwise(
     """derivatives[i](t, *inputs, out, *params) is the i-th partial derivative applied to t, a
     cotangent or a tangent; None where it is zero. fused: see ``tape.Rule``."""
 
-    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
+    def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> Any:
         grads: list[Tensor | None] = []
         for i, wanted in enumerate(need):
             if not wanted:
@@ -117,13 +117,27 @@ def elementwise(
             grads.append(t if t._array.shape == shape else sum_to(t, shape))
         return grads
 
-    def vjp_of_one(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
+    def vjp_of_one(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> Any:
         if first is None:
             return (zeros(nodes[0].shape, g.dtype),)
         return (first(g, inputs[0], out, *(params or ())),)
 
+    def jvp(tangents: Any, inputs: Any, out: Tensor, params: Any) -> Tensor:
+        shape, total = out._array.shape, None
+        for d, t in zip(derivatives, tangents, strict=True):
+            if d is not None and t is not None:
+                part = d(t, *inputs, out, *(params or ()))
+                total = part if total is None else total + part
+        if total is None:
+            return zeros(shape, out.dtype)
+        if total._array.shape == shape:
+            return total
+        return record_view(BROADCAST, stretched(total._array, shape), total)
+
     first = derivatives[0]
-    return _register(Rule(name, tuple(saves), vjp if derivatives[1:] else vjp_of_one, fused))
+    if len(derivatives) == 1:
+        vjp = vjp_of_one
+    return _register(Rule(name, tuple(saves), vjp, fused, jvp))
 
 
 def linear(name: str, transpose: Callable) -> Rule:
