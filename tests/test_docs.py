@@ -157,8 +157,8 @@ def test_the_trip_names_symbols():
     assert (ROOT / "docs" / "trip.md").read_text().count("::") > 20
 
 
-def test_the_table_of_kernels_is_that_of_the_contract():
-    check = [sys.executable, ROOT / "tools" / "kernel_table.py", "--check"]
+def test_the_tables_are_those_of_the_contract_and_the_cases():
+    check = [sys.executable, ROOT / "tools" / "tables.py", "--check"]
     r = subprocess.run(check, capture_output=True, text=True)
     assert r.returncode == 0, r.stderr
 
