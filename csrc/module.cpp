@@ -19,6 +19,7 @@ void bind_norm(py::module_&);
 void bind_optim(py::module_&);
 void bind_pool(py::module_&);
 void bind_random(py::module_&);
+void bind_recurrent(py::module_&);
 void bind_reduce(py::module_&);
 void bind_softmax(py::module_&);
 }  // namespace tg
@@ -54,6 +55,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_optim(m);
   tg::bind_pool(m);
   tg::bind_random(m);
+  tg::bind_recurrent(m);
   tg::bind_reduce(m);
   tg::bind_softmax(m);
 

@@ -140,7 +140,8 @@ def _jvp(tangents: Any, inputs: Any, out: Any, params: _Recorded) -> Bundle:
         with enable_grad():
             results = cls.backward(context, *us)
         found = list(results) if isinstance(results, (tuple, list)) else [results]
-        ts = transposed(us, found, tangents, True)
+        recorded = any(t is not None and t._node is not None for t in (*inputs, *tangents))
+        ts = transposed(us, found, tangents, recorded)
         return Bundle({i: t for i, t in enumerate(ts) if t is not None})
     finally:
         context._saved = None

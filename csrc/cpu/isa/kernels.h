@@ -12,6 +12,7 @@ struct GemmKernels;         // gemm_kernels.h
 struct RowKernels;          // row.h: reductions, softmax, pooling rows
 struct NormKernels;         // norm_kernels.h
 struct SoftmaxKernels;      // softmax_kernels.h
+struct RecurrentKernels;    // recurrent_kernels.h
 
 struct Kernels {
   const char* name;
@@ -20,6 +21,7 @@ struct Kernels {
   const RowKernels* row;
   const NormKernels* norm;
   const SoftmaxKernels* softmax;
+  const RecurrentKernels* recurrent;
 };
 
 const Kernels& kernels();             // the table in use

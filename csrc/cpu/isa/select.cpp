@@ -15,6 +15,7 @@
   extern const RowKernels row_kernels;                 \
   extern const NormKernels norm_kernels;               \
   extern const SoftmaxKernels softmax_kernels;         \
+  extern const RecurrentKernels recurrent_kernels;     \
   }
 #define TG_TABLE(isa)         \
   {#isa,                      \
@@ -22,7 +23,8 @@
    &isa::gemm_kernels,        \
    &isa::row_kernels,         \
    &isa::norm_kernels,        \
-   &isa::softmax_kernels}
+   &isa::softmax_kernels,     \
+   &isa::recurrent_kernels}
 
 namespace tg {
 

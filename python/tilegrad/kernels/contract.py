@@ -34,6 +34,10 @@ Integer division by zero raises ZeroDivisionError. Integer arithmetic wraps."""
 COMPARE = "eq ne lt le gt ge logical_and logical_or logical_xor".split()
 """y = f(a, b) with broadcasting and bool output."""
 
+RECURRENT = "tanh relu lstm gru".split()
+"""h' = f(gates + w h). lstm: input, forget, cell, output gates; gru: reset, update, new, the reset
+gate multiplies the hidden sum of new (with its bias) as in cuDNN."""
+
 REDUCE = "sum prod max min any all".split()
 """sum and prod of integers and bool give int64 (uint64 stays uint64); max and min propagate NaN and
 raise ValueError over nothing; any and all give bool."""
@@ -245,6 +249,24 @@ KERNELS = [
         "gx",
         "float",
         "g (N,) -> (N, C).",
+    ),
+    # --- recurrent layers over whole sequences; T steps, N samples, H units, G gates
+    _k(
+        "recurrent",
+        "op, gates, h0, c0, w, bias, lengths: int64, reverse",
+        "h, c, saved",
+        "float",
+        "gates (T, N, G H), h0 (N, H), w (G H, H), lengths (N,) or None: from step lengths[n] on"
+        " sample n keeps its state. bias (G H,) of the hidden sums: gru only; c0, c: lstm only,"
+        " else None. h, c (T, N, H). saved (T, N, 4 H) is for the gradient, None for tanh, relu.",
+    ),
+    _k(
+        "recurrent_grad",
+        "op, gh, gc, h, c, saved, h0, c0, w, lengths: int64, reverse",
+        "ggates, ghidden, gh0, gc0",
+        "float",
+        "gc (N, H) or None: gradient of the last c. ghidden: gradient of the hidden sums where they"
+        " differ from ggates (gru), else None.",
     ),
     # --- indexing: index values may be negative; out of range raises IndexError
     _k(

@@ -52,6 +52,7 @@ from tilegrad.kernels.reference.pool import (
     max_pool_grad,
 )
 from tilegrad.kernels.reference.random import dropout, random_int, random_normal, random_uniform
+from tilegrad.kernels.reference.recurrent import recurrent, recurrent_grad
 from tilegrad.kernels.reference.reduce import arg_reduce, cumulative, moments, reduce
 from tilegrad.kernels.reference.softmax import (
     cross_entropy,

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradientError
-from ..grad_mode import no_grad
-from ..tensor import Tensor, tensor
+from ...errors import GradientError
+from ...grad_mode import no_grad
+from ...tensor import Tensor, tensor
+from . import rnn as rnn
 
 
 @no_grad()
