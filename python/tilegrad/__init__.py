@@ -50,11 +50,13 @@ if _TYPE_CHECKING:
     from . import cases as cases
     from . import data as data
     from . import demo as demo
+    from . import diagnostics as diagnostics
     from . import nn as nn
     from . import optim as optim
     from . import testing as testing
     from . import train as train
     from . import utils as utils
+    from .diagnostics import graph as graph
 
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
@@ -72,10 +74,13 @@ def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
 
 
 # Imported when first used: they cost more time than everything above.
-_LATER = frozenset("bench cases data demo nn optim testing train utils".split())
+_LATER = frozenset("bench cases data demo diagnostics nn optim testing train utils".split())
+_DIAGNOSTICS = frozenset(["graph"])
 
 
 def __getattr__(name: str) -> object:
     if name in _LATER:
         return _importlib.import_module(f"{__name__}.{name}")
+    if name in _DIAGNOSTICS:
+        return getattr(_importlib.import_module(f"{__name__}.diagnostics"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

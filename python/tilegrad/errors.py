@@ -1,10 +1,79 @@
-"""The exceptions tilegrad raises. Each is also the built-in class a Python user would expect."""
+"""The exceptions tilegrad raises. Each is also the built-in class a Python user would expect, and
+knows the line of the user's program that led to it."""
 
 import builtins
+import os
+import sys
+import warnings
+from types import CodeType
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_inside: dict[CodeType, bool] = {}  # whether a function is tilegrad's or the standard library's
+
+
+def _is_inside(code: CodeType) -> bool:
+    name = code.co_filename
+    found = name.startswith((_PACKAGE, "<frozen ")) or (
+        name.startswith(_LIBRARY) and "-packages" not in name
+    )
+    if len(_inside) < 10_000:
+        _inside[code] = found
+    return found
+
+
+def user_frame(depth: int = 1) -> tuple[str, int, dict] | None:
+    """(file, line, globals) of the innermost frame outside tilegrad and the standard library, or
+    None; depth: how many frames to leave out to begin with."""
+    frame = sys._getframe(depth)
+    while frame is not None:
+        code = frame.f_code
+        inside = _inside.get(code)
+        if not (_is_inside(code) if inside is None else inside):
+            return code.co_filename, frame.f_lineno, frame.f_globals
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def user_line(depth: int = 1) -> str:
+    """``file:line`` of the innermost frame outside tilegrad, "" where there is none.
+
+    >>> user_line().startswith("<doctest")
+    True
+    """
+    found = user_frame(depth + 1)
+    return f"{found[0]}:{found[1]}" if found else ""
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """A warning that shows the user's line."""
+    file, line, names = user_frame(2) or ("<unknown>", 0, {})
+    registry = names.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, file, line, names.get("__name__"), registry)
 
 
 class TilegradError(Exception):
-    """Base of every exception raised on purpose by tilegrad."""
+    """Base of every exception raised on purpose by tilegrad.
+
+    ``where`` is the ``file:line`` of the user's program that led here ("" if there is none); a
+    traceback shows it as a note under the message.
+
+    >>> import tilegrad as tg
+    >>> try:
+    ...     tg.ones(2) + tg.ones(3)
+    ... except tg.errors.ShapeError as e:
+    ...     print(e.__notes__ == [f"at {e.where}"])
+    True
+    """
+
+    where = ""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        # Looked for here alone: what succeeds pays nothing.
+        self.where = user_line(2)
+        if self.where:
+            self.add_note(f"at {self.where}")
 
 
 class ShapeError(TilegradError, builtins.ValueError):
