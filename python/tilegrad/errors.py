@@ -5,7 +5,7 @@ import builtins
 import os
 import sys
 import warnings
-from types import CodeType
+from types import CodeType, FrameType
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
@@ -22,17 +22,19 @@ def _is_inside(code: CodeType) -> bool:
     return found
 
 
-def user_frame(depth: int = 1) -> tuple[str, int, dict] | None:
-    """(file, line, globals) of the innermost frame outside tilegrad and the standard library, or
-    None; depth: how many frames to leave out to begin with."""
-    frame = sys._getframe(depth)
+def user_frame(depth: int = 1, through: CodeType | None = None) -> tuple[FrameType | None, bool]:
+    """The innermost frame outside tilegrad and the standard library, or None, and whether a call of
+    ``through`` lies below it; depth: how many frames to leave out to begin with."""
+    frame: FrameType | None = sys._getframe(depth)
+    passed = False
     while frame is not None:
         code = frame.f_code
         inside = _inside.get(code)
         if not (_is_inside(code) if inside is None else inside):
-            return code.co_filename, frame.f_lineno, frame.f_globals
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
+            break
+        passed |= code is through
+        frame = frame.f_back
+    return frame, passed
 
 
 def user_line(depth: int = 1) -> str:
@@ -41,15 +43,18 @@ def user_line(depth: int = 1) -> str:
     >>> user_line().startswith("<doctest")
     True
     """
-    found = user_frame(depth + 1)
-    return f"{found[0]}:{found[1]}" if found else ""
+    frame = user_frame(depth + 1)[0]
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
 
 
 def warn_user(message: str, category: type[Warning]) -> None:
     """A warning that shows the user's line."""
-    file, line, names = user_frame(2) or ("<unknown>", 0, {})
+    frame = user_frame(2)[0] or sys._getframe(1)
+    names = frame.f_globals
     registry = names.setdefault("__warningregistry__", {})
-    warnings.warn_explicit(message, category, file, line, names.get("__name__"), registry)
+    warnings.warn_explicit(
+        message, category, frame.f_code.co_filename, frame.f_lineno, names.get("__name__"), registry
+    )
 
 
 class TilegradError(Exception):
@@ -98,6 +103,12 @@ class DeviceError(TilegradError, builtins.RuntimeError):
 
 class GradientError(TilegradError, builtins.RuntimeError):
     """A gradient was asked for that does not exist or would be wrong."""
+
+
+class NonFiniteError(ValueError):
+    """A NaN or an infinity was born while ``trace_nonfinite`` watched; ``record`` says where."""
+
+    record: object = None
 
 
 class MemoryError(TilegradError, builtins.MemoryError):

@@ -1,4 +1,6 @@
-"""Looking at a computation: its graph. Costs nothing where it is not asked for."""
+"""Looking at a computation: its graph, the origin of a NaN. Costs nothing where it is not used."""
 
 from .graph import Graph as Graph
 from .graph import graph as graph
+from .nonfinite import NonFinite as NonFinite
+from .nonfinite import trace_nonfinite as trace_nonfinite
