@@ -285,7 +285,7 @@ def test_ops_in_numpy_alone_are_seen():
     assert [(r.op, r.born) for r in trace.records] == [("mine", True)]
 
 
-@pytest.mark.parametrize("tool", [tg.trace_nonfinite])
+@pytest.mark.parametrize("tool", [tg.trace_nonfinite, tg.profile])
 def test_nothing_is_left_behind(tool):
     host = kernels.host
     x = t(1.0, 2.0)

@@ -57,6 +57,7 @@ if _TYPE_CHECKING:
     from . import train as train
     from . import utils as utils
     from .diagnostics import graph as graph
+    from .diagnostics import profile as profile
     from .diagnostics import trace_nonfinite as trace_nonfinite
 
 float, double, half, int, long = float32, float64, float16, int32, int64
@@ -76,7 +77,7 @@ def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset("bench cases data demo diagnostics nn optim testing train utils".split())
-_DIAGNOSTICS = frozenset(["graph", "trace_nonfinite"])
+_DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
 
 
 def __getattr__(name: str) -> object:
