@@ -73,12 +73,12 @@ class profile(Watch):
     """Times the kernels of a block by op and line: calls, time, speed, share of the roof, memory.
 
     A context manager; watches this thread. After the block ``rows`` holds the numbers, slowest
-    first, and last a row for Python and overhead (the profiler's too), so that their times add up to
-    ``seconds``, the block's. ``table()`` (also ``print``) and ``json()`` show them. The share
+    first, and last a row for Python and overhead (the profiler's too): together they take
+    ``seconds``, the block's time. ``table()`` (also ``print``) and ``json()`` show them. The share
     is that of ``roof()``, measured when the table is first asked for. Work of the backward pass is
     counted for the line of the forward op. ``peak`` is the largest memory of the kernel pool during
     the block and ``owners`` who held it: lines (the arrays made there), ``working space`` of the
-    kernel that ran, and what was there before. Entering restarts the peak of ``memory_stats``.
+    kernel that ran, what was there before and the pool's rounding. Entering restarts the peak of ``memory_stats``.
 
     >>> import tilegrad as tg
     >>> w = tg.randn(64, 64, requires_grad=True)
@@ -125,7 +125,7 @@ class profile(Watch):
         if self._reset is not None:
             self.peak = max(self._peak, self._kernels.memory_stats()["peak"])
             known = sum(self._held.values())
-            self._held["from before the block"] = max(self.peak - known, 0)
+            self._held["from before, and rounding"] = max(self.peak - known, 0)
             held = sorted(self._held.items(), key=lambda item: -item[1])
             self.owners = [(where, n) for where, n in held if n]
 
