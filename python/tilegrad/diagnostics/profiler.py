@@ -78,7 +78,8 @@ class profile(Watch):
     is that of ``roof()``, measured when the table is first asked for. Work of the backward pass is
     counted for the line of the forward op. ``peak`` is the largest memory of the kernel pool during
     the block and ``owners`` who held it: lines (the arrays made there), ``working space`` of the
-    kernel that ran, what was there before and the pool's rounding. Entering restarts the peak of ``memory_stats``.
+    kernel that ran, what was there before and the pool's rounding. Entering restarts the peak of
+    ``memory_stats``.
 
     >>> import tilegrad as tg
     >>> w = tg.randn(64, 64, requires_grad=True)
