@@ -3,6 +3,7 @@ knows the line of the user's program that led to it."""
 
 import builtins
 import os
+import re
 import sys
 import warnings
 from types import CodeType, FrameType
@@ -81,6 +82,10 @@ class TilegradError(Exception):
             self.add_note(f"at {self.where}")
 
 
+class GrowingGraphWarning(UserWarning):
+    """A graph grows from step to step without being used."""
+
+
 class ShapeError(TilegradError, builtins.ValueError):
     """Shapes, sizes or ranks do not fit."""
 
@@ -133,3 +138,16 @@ class FileNotFoundError(TilegradError, builtins.FileNotFoundError):
 
 class PackageError(TilegradError, builtins.ImportError):
     """An optional package is needed and not installed."""
+
+
+def renamed(error: TilegradError, op: str, note: str = "", **names: str) -> TilegradError:
+    """error as ``op``, the function the user called, would raise it: its name in front, its names
+    of the arguments instead of those of the function below, and a note behind.
+
+    >>> str(renamed(ShapeError("matmul: axis -1 of other"), "mv", other="vec"))
+    'mv: axis -1 of vec'
+    """
+    text = str(error.args[0]).partition(": ")[2]
+    for old, new in names.items():
+        text = re.sub(rf"\b{old}\b", new, text)
+    return type(error)(f"{op}: {text}{note}")
