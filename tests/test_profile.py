@@ -134,7 +134,9 @@ def test_shown():
         s.startswith("matmul") and "test_profile.py:" in s and " backward " in s and "GFLOP/s" in s
         for s in lines
     )
-    assert [s for s in lines if s.startswith(OVERHEAD)] and lines[-2].startswith("roof, measured")
+    for start in (OVERHEAD, "together", "roof, measured once"):
+        assert len([s for s in lines if s.startswith(start)]) == 1
+    assert lines[-1].startswith("peak memory ") is (p.peak is not None)
     assert (
         str(p) == p.table() and len(p.table(limit=1).splitlines()) == len(lines) - len(p.rows) + 3
     )
