@@ -35,7 +35,8 @@ void translate(std::exception_ptr p) {
                                           "ZeroDivisionError"};
     const py::object cls =
         py::module_::import("tilegrad.errors").attr(classes[static_cast<int>(e.kind)]);
-    py::set_error(cls, e.what());
+    // Made here, while the caller's frames are there: Python 3.11 would make it when it is caught.
+    PyErr_SetObject(cls.ptr(), cls(e.what()).ptr());
   }
 }
 

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 import tilegrad
@@ -20,6 +21,15 @@ def isa(request):
     kernels.host.set_isa(request.param)
     yield request.param
     kernels.host.set_isa(before)
+
+
+@pytest.fixture(autouse=True)
+def seeded(request):
+    """The numbers of a test do not depend on which tests ran before it."""
+    tilegrad.manual_seed(0)
+    own = getattr(request.module, "rng", None)
+    if own is not None:  # in place: tests share it
+        own.bit_generator.state = np.random.default_rng(7).bit_generator.state
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ ONES = tg.ones
 ERRORS = {
     "channels": (
         lambda: tg.conv2d(ONES(8, 5, 32, 32), ONES(4, 3, 3, 3), groups=2), errors.ShapeError,
-        "conv2d: weight expects 3 input channels per group (groups=2), but input has shape "
-        "(8, 5, 32, 32)"),
+        "conv2d: weight (4, 3, 3, 3) expects 3 input channels in each of groups=2, but axis 1 of "
+        "input (8, 5, 32, 32) has 5"),
     "rank": (
         lambda: tg.conv2d(ONES(8, 5), ONES(4, 5, 3, 3)), errors.ShapeError,
         "conv2d: input must have 4 dimensions (samples, channels, 2 spatial), or 3 without "

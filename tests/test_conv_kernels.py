@@ -166,8 +166,8 @@ TWO = ((1, 1), ((0, 0), (0, 0)), (1, 1))
 ERRORS = {
     "groups": (
         lambda: cpu.conv(F((8, 5, 32, 32)), F((4, 3, 3, 3)), None, *TWO, 2), errors.ShapeError,
-        "conv2d: weight expects 3 input channels per group (groups=2), but input has shape "
-        "(8, 5, 32, 32)"),
+        "conv2d: weight (4, 3, 3, 3) expects 3 input channels in each of groups=2, but axis 1 of "
+        "input (8, 5, 32, 32) has 5"),
     "groups do not divide": (
         lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 3, 3, 3)), None, *TWO, 2), errors.ShapeError,
         "conv2d: groups=2 does not divide the 5 output channels of weight (5, 3, 3, 3)"),

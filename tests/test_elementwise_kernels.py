@@ -94,9 +94,7 @@ def test_unary(isa, dtype):
         params = PARAMETERS.get(name, ())
         want = allowed(reference.unary, op, x, *params)
         if want is None:
-            with pytest.raises(
-                errors.DTypeError, match=f"unary: {name} is not defined for {dtype}"
-            ):
+            with pytest.raises(errors.DTypeError, match=f"{name}: not defined for {dtype}"):
                 _cpu.unary(op, x, *params)
         else:
             same(_cpu.unary(op, x, *params), want, name, dtype)
@@ -116,7 +114,7 @@ def test_unary_grad(isa, dtype):
         params = PARAMETERS.get(name, ())
         want = reference.unary_grad(op, g, v, *params)
         same(_cpu.unary_grad(op, g, v, *params), want, name, dtype, precise=False)
-    with pytest.raises(errors.DTypeError, match="unary_grad: relu is not defined for int32"):
+    with pytest.raises(errors.DTypeError, match="relu: not defined for int32"):
         _cpu.unary_grad(0, np.ones(3, "i4"), np.ones(3, "i4"))
 
 
@@ -139,7 +137,7 @@ def test_binary(isa, dtype):
         a, b = values(dtype, seed=op), divisor(name, values(dtype, seed=op + 100))
         want = allowed(reference.binary, op, a, b)
         if want is None:
-            message = f"binary: {name} is not defined for {dtype}"
+            message = f"{name}: not defined for {dtype}"
             with pytest.raises(errors.DTypeError, match=message):
                 _cpu.binary(op, a, b)
             continue
@@ -275,7 +273,7 @@ def test_integers_by_hand(isa):
         assert call("right_shift", [-8, -8, -8, 8], shifts, dtype) == [-1, -1, -1, 4]
         assert call("pow", [3, -2, 0, 2], [4, 3, 0, bits], dtype) == [81, -8, 1, 0]
         for name in ("floor_divide", "remainder", "fmod"):
-            with pytest.raises(errors.ZeroDivisionError, match=f"binary: {name}: .* by zero"):
+            with pytest.raises(errors.ZeroDivisionError, match=f"{name}: .* by zero"):
                 call(name, [1, 2], [1, 0], dtype)
         with pytest.raises(errors.ValueError, match="pow"):
             call("pow", [2], [-1], dtype)
@@ -335,13 +333,13 @@ def test_errors():
         (lambda: _cpu.unary(-1, f), errors.ValueError, "unary: op must be"),
         (lambda: _cpu.unary(0, [1.0]), errors.DTypeError, "unary: x must be a numpy.ndarray"),
         (lambda: _cpu.unary(0, f.astype("c8")), errors.DTypeError, "complex64"),
-        (lambda: _cpu.binary(0, f, i), errors.DTypeError, "b has dtype int64, but a has float32"),
-        (lambda: _cpu.binary(3, i, i), errors.DTypeError, "binary: div is not defined for int64"),
-        (lambda: _cpu.binary(0, f, f[:, :2]), errors.ShapeError, r"a \(2, 3\), b \(2, 2\)"),
-        (lambda: _cpu.where(f, f, f), errors.DTypeError, "where: cond must be bool, got float32"),
-        (lambda: _cpu.where(f > 0, f, i), errors.DTypeError, "where: b has dtype int64"),
+        (lambda: _cpu.binary(0, f, i), errors.DTypeError, "add: other has dtype int64, but"),
+        (lambda: _cpu.binary(3, i, i), errors.DTypeError, "div: not defined for int64"),
+        (lambda: _cpu.binary(0, f, f[:, :2]), errors.ShapeError, r"input \(2, 3\), other \(2, 2\)"),
+        (lambda: _cpu.where(f, f, f), errors.DTypeError, "where: condition must be bool, got"),
+        (lambda: _cpu.where(f > 0, f, i), errors.DTypeError, "where: other has dtype int64"),
         (lambda: _cpu.cast(f, np.dtype("c8")), errors.DTypeError, "cast: unsupported dtype"),
-        (lambda: _cpu.binary_into(0, f, f, f[:1]), errors.ShapeError, r"out of shape \(1, 3\)"),
+        (lambda: _cpu.binary_into(0, f, f, f[:1]), errors.ShapeError, r"to \(1, 3\), which"),
         (lambda: _cpu.binary_into(0, f, f, np.broadcast_to(f, (4, 2, 3))), errors.ValueError,
          "out is read-only"),
     ):  # fmt: skip

@@ -235,6 +235,7 @@ LAYERS = [
     {"utils", "data"},
     {"train", "capture", "array_api"},
     {"bench", "check"},
+    {"diagnostics"},
     {"cli", "demo"},
     {"__main__"},
 ]

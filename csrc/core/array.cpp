@@ -195,6 +195,22 @@ View broadcast_to(const View& v, int ndim, const int64_t* shape) {
   return b;
 }
 
+// Where one operand only lacks the last axis of another: (n,) beside (n, m).
+static void suggest_axis(std::ostream& s, std::initializer_list<const View*> inputs,
+                         std::initializer_list<const char*> names) {
+  auto name = names.begin();
+  for (const View* v : inputs) {
+    for (const View* w : inputs) {
+      bool fits = v->ndim > 0 && v->ndim + 1 == w->ndim;
+      for (int i = 0; i < v->ndim && fits; ++i) fits = v->shape[i] == w->shape[i];
+      if (!fits) continue;
+      s << "; " << *name << ".unsqueeze(-1) would fit";
+      return;
+    }
+    ++name;
+  }
+}
+
 Output empty_broadcast(const char* op, DType dtype, std::initializer_list<const View*> inputs,
                        std::initializer_list<const char*> names) {
   int ndim = 0;
@@ -216,6 +232,7 @@ Output empty_broadcast(const char* op, DType dtype, std::initializer_list<const 
         s << (w == *inputs.begin() ? " " : ", ") << *name++ << ' ' << shape_of(*w);
       s << " differ at axis " << ndim - v->ndim + i - ndim << " (" << out << " and " << v->shape[i]
         << ')';
+      suggest_axis(s, inputs, names);
       throw Error(ErrorKind::shape, s.str());
     }
   // The first input that has every axis at full length decides the memory order.

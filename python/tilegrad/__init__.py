@@ -50,12 +50,16 @@ if _TYPE_CHECKING:
     from . import cases as cases
     from . import data as data
     from . import demo as demo
+    from . import diagnostics as diagnostics
     from . import func as func
     from . import nn as nn
     from . import optim as optim
     from . import testing as testing
     from . import train as train
     from . import utils as utils
+    from .diagnostics import graph as graph
+    from .diagnostics import profile as profile
+    from .diagnostics import trace_nonfinite as trace_nonfinite
 
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
@@ -73,10 +77,13 @@ def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
 
 
 # Imported when first used: they cost more time than everything above.
-_LATER = frozenset("bench cases data demo func nn optim testing train utils".split())
+_LATER = frozenset("bench cases data demo diagnostics func nn optim testing train utils".split())
+_DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
 
 
 def __getattr__(name: str) -> object:
     if name in _LATER:
         return _importlib.import_module(f"{__name__}.{name}")
+    if name in _DIAGNOSTICS:
+        return getattr(_importlib.import_module(f"{__name__}.diagnostics"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import GradientError
+from .errors import DTypeError, GradientError
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tape import CONSTANT, Node, run
 
@@ -30,7 +30,10 @@ def __getattr__(name: str) -> Any:
 
 def root(y: Tensor, g: Tensor | None) -> tuple[Node, Tensor]:
     """Where a pass from y starts, and with what."""
-    node = y._node
+    try:
+        node = y._node
+    except AttributeError:
+        raise DTypeError(f"backward: expects tensors, got {type(y).__name__}") from None
     if node is None or node.rule is CONSTANT:
         raise GradientError(
             f"backward: a tensor of shape {y.shape} does not require grad and was not "

@@ -15,7 +15,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from . import kernels
-from .errors import GradientError
+from .errors import GradientError, GrowingGraphWarning, warn_user
 from .grad_mode import mode
 
 if TYPE_CHECKING:
@@ -148,6 +148,25 @@ def _fail_changed(node: Node, version: int, expected: int, i: int) -> None:
         f"backward: the {what} of {node.name} (shape {node.saved[i].shape}) was changed in place "
         f"after it was saved: version {version}, expected {expected}; clone it before the change"
     )
+
+
+_growth: weakref.WeakKeyDictionary[Node, int] = weakref.WeakKeyDictionary()
+LONG = 1000
+"""So many recorded in-place changes of one scalar are taken for a mistake."""
+
+
+def count_growth(before: Node | None, after: Node | None) -> None:
+    """Warns once about ``total += loss``, which keeps the graphs of all steps."""
+    if after is None:
+        return
+    n = _growth.pop(before, 0) + 1 if before is not None else 1
+    _growth[after] = n
+    if n == LONG:
+        warn_user(
+            f"a scalar that is recorded was changed in place {LONG} times, as by `total += loss`: "
+            "it keeps the graph of every step alive; add loss.item(), or loss.detach()",
+            GrowingGraphWarning,
+        )
 
 
 def reachable(roots: Iterable[Node]) -> list[Node]:
@@ -301,6 +320,10 @@ def run(
                 _accumulate(node, g, create_graph)
             elif node in targets:
                 found[node] = g
+    except Exception as e:
+        if node is not None:
+            e.add_note(f"in the backward pass, at {node.name} of shape {node.shape}")
+        raise
     finally:
         mode.enabled = recorded
     return found

@@ -308,6 +308,8 @@ class Tensor(Methods):
 
     def _rebind(self, other: Tensor) -> Tensor:
         """Becomes other: the result of a recorded in-place change."""
+        if not other._array.ndim:
+            tape.count_growth(self._node, other._node)
         self._array, self._node = other._array, other._node
         self._version, self._share = other._version, other._share
         return self

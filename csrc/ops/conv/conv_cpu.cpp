@@ -1,6 +1,7 @@
 // conv, conv_grad_input and conv_grad_weight: everything is checked here, before any memory is
 // touched; then allocate and run.
 #include <algorithm>
+#include <sstream>
 #include <string>
 
 #include "core/array.h"
@@ -167,11 +168,19 @@ void check_weight(const char* op, const View& w, int rank, int64_t groups) {
   check_weight_memory(op, w);
 }
 
-void check_input_channels(const char* op, const View& x, int64_t per_group, int64_t groups) {
+void check_input_channels(const char* op, const View& x, const View& w, int64_t groups) {
+  const int64_t per_group = w.shape[1];
   int64_t channels;
-  check(!__builtin_mul_overflow(per_group, groups, &channels) && x.shape[1] == channels,
-        ErrorKind::shape, op, ": weight expects ", per_group,
-        " input channels per group (groups=", groups, "), but input has shape ", shape_of(x));
+  const bool overflow = __builtin_mul_overflow(per_group, groups, &channels);
+  if (!overflow && x.shape[1] == channels) return;
+  std::ostringstream repair;
+  if (!overflow && x.shape[x.ndim - 1] == channels)
+    repair << "; channels seem to be last: input.movedim(-1, 1) would fit";
+  else if (x.shape[1] % groups == 0)
+    repair << "; in_channels=" << x.shape[1] << " would fit";
+  fail(ErrorKind::shape, op, ": weight ", shape_of(w), " expects ", per_group,
+       " input channels in each of groups=", groups, ", but axis 1 of input ", shape_of(x), " has ",
+       x.shape[1], repair.str());
 }
 
 void check_grad(const char* op, const View& g, int64_t samples, int64_t channels,
@@ -228,7 +237,7 @@ py::object conv(py::handle x_array, py::handle w_array, py::handle bias_array, p
   check_same_dtype(op, x, "input", w, "weight");
   const int64_t groups = integer(op, "groups", groups_arg);
   check_weight(op, w, rank, groups);
-  check_input_channels(op, x, w.shape[1], groups);
+  check_input_channels(op, x, w, groups);
   View bias;
   if (!bias_array.is_none()) {
     bias = view_of(bias_array, op, "bias");

@@ -23,9 +23,8 @@ Op checked_op(const char* entry, int op, const char* const (&)[N]) {
   check(op >= 0 && op < N, ErrorKind::value, entry, ": op must be in [0, ", N, "), got ", op);
   return Op(op);
 }
-ElementKernel defined(ElementKernel kernel, const char* entry, const char* op, DType t) {
-  check(kernel != nullptr, ErrorKind::dtype, entry, ": ", op, " is not defined for ",
-        dtype_name(t));
+ElementKernel defined(ElementKernel kernel, const char* op, DType t) {
+  check(kernel != nullptr, ErrorKind::dtype, op, ": not defined for ", dtype_name(t));
   return kernel;
 }
 
@@ -131,10 +130,10 @@ py::object unary(int op, py::handle x, double p0, double p1) {
   const Unary id = checked_op<Unary>("unary", op, kUnary);
   const View v = view_of(x, "unary", "x");
   const ElementKernel kernel =
-      defined(kernels().elementwise->unary(id, v.dtype), "unary", kUnary[op], v.dtype);
+      defined(kernels().elementwise->unary(id, v.dtype), kUnary[op], v.dtype);
   check(id != Unary::clamp || is_float(v.dtype) || (p0 == p0 && p1 == p1), ErrorKind::value,
-        "unary: clamp expects bounds p0, p1 that are numbers for ", dtype_name(v.dtype), ", got ",
-        p0, " and ", p1);
+        "clamp: expects bounds that are numbers for ", dtype_name(v.dtype), ", got ", p0, " and ",
+        p1);
   Output out = empty_like("unary", v.dtype, v);
   run_elements(kernel, {out.view, v}, p0, p1, cost_of(id), arithmetic_of(id));
   return out.array;
@@ -155,8 +154,8 @@ py::object unary_grad(int op, py::handle g, py::handle v, double p0, double p1) 
   const UnaryGrad id = checked_op<UnaryGrad>("unary_grad", op, kUnaryGrad);
   const View a = view_of(g, "unary_grad", "g"), b = view_of(v, "unary_grad", "v");
   check_same_dtype("unary_grad", a, "g", b, "v");
-  const ElementKernel kernel = defined(kernels().elementwise->unary_grad(id, a.dtype), "unary_grad",
-                                       kUnaryGrad[op], a.dtype);
+  const ElementKernel kernel =
+      defined(kernels().elementwise->unary_grad(id, a.dtype), kUnaryGrad[op], a.dtype);
   Output out = empty_broadcast("unary_grad", a.dtype, {&a, &b}, {"g", "v"});
   run_elements(kernel, {out.view, like(a, out.view), like(b, out.view)}, p0, p1, cost_of(id),
                id == UnaryGrad::relu ? Arithmetic::exact : Arithmetic::floating);
@@ -179,14 +178,15 @@ bool contains(const View& v, Test&& test) {
 }
 
 // What integers cannot do is refused before anything is written.
-void check_integer_operand(const char* entry, Binary op, const View& b) {
+void check_integer_operand(Binary op, const View& b) {
   if (!is_integer(b.dtype)) return;
   if (op == Binary::floor_divide || op == Binary::remainder || op == Binary::fmod) {
-    check(!contains(b, [](auto x) { return x == 0; }), ErrorKind::zero_division, entry, ": ",
-          kBinary[int(op)], ": division of ", dtype_name(b.dtype), " by zero: b contains 0");
+    check(!contains(b, [](auto x) { return x == 0; }), ErrorKind::zero_division, kBinary[int(op)],
+          ": division of ", dtype_name(b.dtype), " by zero: other contains 0");
   } else if (op == Binary::pow) {
-    check(!contains(b, [](auto x) { return x < 0; }), ErrorKind::value, entry, ": pow of ",
-          dtype_name(b.dtype), " expects powers >= 0, b contains a negative one");
+    check(!contains(b, [](auto x) { return x < 0; }), ErrorKind::value,
+          "pow: ", dtype_name(b.dtype),
+          " has no negative powers, but other contains one; use floats");
   }
 }
 
@@ -196,8 +196,8 @@ struct BinaryCall {
 };
 BinaryCall checked_binary(const char* entry, int op, const View& a, const View& b) {
   const Binary id = checked_op<Binary>(entry, op, kBinary);
-  check_same_dtype(entry, a, "a", b, "b");
-  return {id, defined(kernels().elementwise->binary(id, a.dtype), entry, kBinary[op], a.dtype)};
+  check_same_dtype(kBinary[op], a, "input", b, "other");
+  return {id, defined(kernels().elementwise->binary(id, a.dtype), kBinary[op], a.dtype)};
 }
 void run_binary(const BinaryCall& call, const View& out, const View& a, const View& b) {
   run_elements(call.kernel, {out, like(a, out), like(b, out)}, 0, 0, cost_of(call.op),
@@ -205,10 +205,10 @@ void run_binary(const BinaryCall& call, const View& out, const View& a, const Vi
 }
 
 py::object binary(int op, py::handle a, py::handle b) {
-  const View x = view_of(a, "binary", "a"), y = view_of(b, "binary", "b");
+  const View x = view_of(a, "binary", "input"), y = view_of(b, "binary", "other");
   const BinaryCall call = checked_binary("binary", op, x, y);
-  Output out = empty_broadcast(kBinary[op], x.dtype, {&x, &y}, {"a", "b"});
-  if (out.view.size() != 0) check_integer_operand("binary", call.op, y);
+  Output out = empty_broadcast(kBinary[op], x.dtype, {&x, &y}, {"input", "other"});
+  if (out.view.size() != 0) check_integer_operand(call.op, y);
   run_binary(call, out.view, x, y);
   return out.array;
 }
@@ -222,7 +222,7 @@ View operand_of(const char* op, const View& out, const View& v, const char* name
     fits = have == want || have == 1;
   }
   check(fits, ErrorKind::shape, op, ": ", name, " of shape ", shape_of(v),
-        " does not broadcast to out of shape ", shape_of(out));
+        " does not broadcast to ", shape_of(out), ", which it is written into");
   const View seen = like(v, out);
   bool same = seen.data == out.data;
   for (int i = 0; i < out.ndim; ++i) same = same && seen.strides[i] == out.strides[i];
@@ -234,22 +234,22 @@ View operand_of(const char* op, const View& out, const View& v, const char* name
 }
 
 void binary_into(int op, py::handle a, py::handle b, py::handle out) {
-  const View x = view_of(a, "binary_into", "a"), y = view_of(b, "binary_into", "b");
+  const View x = view_of(a, "binary_into", "input"), y = view_of(b, "binary_into", "other");
   const View z = writable_view_of(out, "binary_into", "out");
   const BinaryCall call = checked_binary("binary_into", op, x, y);
-  check_same_dtype("binary_into", x, "a", z, "out");
+  check_same_dtype("binary_into", x, "input", z, "out");
   py::object keep_a, keep_b;
-  const View left = operand_of(kBinary[op], z, x, "a", &keep_a),
-             right = operand_of(kBinary[op], z, y, "b", &keep_b);
-  if (z.size() != 0) check_integer_operand("binary_into", call.op, y);
+  const View left = operand_of(kBinary[op], z, x, "input", &keep_a),
+             right = operand_of(kBinary[op], z, y, "other", &keep_b);
+  if (z.size() != 0) check_integer_operand(call.op, y);
   run_binary(call, z, left, right);
 }
 
 py::object compare(int op, py::handle a, py::handle b) {
   const Compare id = checked_op<Compare>("compare", op, kCompare);
-  const View x = view_of(a, "compare", "a"), y = view_of(b, "compare", "b");
-  check_same_dtype("compare", x, "a", y, "b");
-  Output out = empty_broadcast(kCompare[op], DType::b1, {&x, &y}, {"a", "b"});
+  const View x = view_of(a, "compare", "input"), y = view_of(b, "compare", "other");
+  check_same_dtype(kCompare[op], x, "input", y, "other");
+  Output out = empty_broadcast(kCompare[op], DType::b1, {&x, &y}, {"input", "other"});
   run_elements(kernels().elementwise->compare(id, x.dtype),
                {out.view, like(x, out.view), like(y, out.view)}, 0, 0, Cost::move,
                Arithmetic::exact);
@@ -257,12 +257,12 @@ py::object compare(int op, py::handle a, py::handle b) {
 }
 
 py::object where(py::handle cond, py::handle a, py::handle b) {
-  View c = view_of(cond, "where", "cond"), x = view_of(a, "where", "a"),
-       y = view_of(b, "where", "b");
-  check(c.dtype == DType::b1, ErrorKind::dtype, "where: cond must be bool, got ",
+  View c = view_of(cond, "where", "condition"), x = view_of(a, "where", "input"),
+       y = view_of(b, "where", "other");
+  check(c.dtype == DType::b1, ErrorKind::dtype, "where: condition must be bool, got ",
         dtype_name(c.dtype));
-  check_same_dtype("where", x, "a", y, "b");
-  Output out = empty_broadcast("where", x.dtype, {&c, &x, &y}, {"cond", "a", "b"});
+  check_same_dtype("where", x, "input", y, "other");
+  Output out = empty_broadcast("where", x.dtype, {&c, &x, &y}, {"condition", "input", "other"});
   // Elements only move: the half types do as integers of their width.
   View moved = out.view;
   if (is_half(x.dtype)) moved.dtype = x.dtype = y.dtype = DType::u16;

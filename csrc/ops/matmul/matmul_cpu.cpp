@@ -1,6 +1,7 @@
 // matmul and linear: a batch of products, or one product where the batch is just more rows.
 #include <algorithm>
 #include <atomic>
+#include <sstream>
 #include <type_traits>
 
 #include "core/array.h"
@@ -217,24 +218,49 @@ int64_t work_of(const View& c, int64_t k) {
   return int64_t(std::min(1e18, double(c.size()) * double(std::max<int64_t>(k, 1))));
 }
 
+[[noreturn]] void fail_inner(const View& a, const View& b) {
+  const int64_t k = a.shape[a.ndim - 1], rows = b.shape[b.ndim - 2];
+  const char* repair = b.shape[b.ndim - 1] == k      ? "; other.mT would fit"
+                       : a.shape[a.ndim - 2] == rows ? "; input.mT would fit"
+                                                     : "";
+  fail(ErrorKind::shape, "matmul: axis -1 of input ", shape_of(a), " has ", k,
+       ", but axis -2 of other ", shape_of(b), " has ", rows, repair);
+}
+
+// A layer in front of which the axes of a sample were not made one is the usual mistake.
+[[noreturn]] void fail_features(const View& x, const View& w) {
+  int64_t sample = 1;
+  bool wide = x.ndim > 2;
+  for (int i = 1; i < x.ndim; ++i) wide &= !__builtin_mul_overflow(sample, x.shape[i], &sample);
+  const int64_t have = x.shape[x.ndim - 1];
+  std::ostringstream repair;
+  if (wide && sample == w.shape[1])
+    repair << "input.flatten(1)";
+  else
+    repair << "in_features=" << have;
+  fail(ErrorKind::shape, "linear: weight ", shape_of(w), " expects ", w.shape[1],
+       " features, but axis -1 of input ", shape_of(x), " has ", have, "; ", repair.str(),
+       " would fit");
+}
+
 py::object matmul(py::handle a_array, py::handle b_array) {
-  const View a = view_of(a_array, "matmul", "a"), b = view_of(b_array, "matmul", "b");
-  check_same_dtype("matmul", a, "a", b, "b");
+  const View a = view_of(a_array, "matmul", "input"), b = view_of(b_array, "matmul", "other");
+  check_same_dtype("matmul", a, "input", b, "other");
   check(a.dtype != DType::b1, ErrorKind::dtype, "matmul: not defined for bool");
   check(a.ndim >= 2 && b.ndim >= 2, ErrorKind::shape,
-        "matmul: a and b must have at least 2 dimensions, got a ", shape_of(a), " and b ",
+        "matmul: input and other must have at least 2 dimensions, got ", shape_of(a), " and ",
         shape_of(b));
   const int64_t m = a.shape[a.ndim - 2], k = a.shape[a.ndim - 1], n = b.shape[b.ndim - 1];
-  check(b.shape[b.ndim - 2] == k, ErrorKind::shape, "matmul: a has ", k, " columns (shape ",
-        shape_of(a), "), but b has ", b.shape[b.ndim - 2], " rows (shape ", shape_of(b), ")");
+  if (b.shape[b.ndim - 2] != k) fail_inner(a, b);
   check_terms("matmul", a, m, n, k);
   const int ndim = std::max(a.ndim, b.ndim);
   int64_t shape[kMaxDims];
   for (int i = 0; i < ndim - 2; ++i) {
     const int ia = i - (ndim - a.ndim), ib = i - (ndim - b.ndim);
     const int64_t x = ia < 0 ? 1 : a.shape[ia], y = ib < 0 ? 1 : b.shape[ib];
-    check(x == y || x == 1 || y == 1, ErrorKind::shape, "matmul: batch dimensions of a ",
-          shape_of(a), " and b ", shape_of(b), " do not broadcast: ", x, " and ", y);
+    check(x == y || x == 1 || y == 1, ErrorKind::shape, "matmul: batch axis ", i - ndim,
+          " of input ", shape_of(a), " and other ", shape_of(b), " does not broadcast: ", x,
+          " and ", y);
     shape[i] = x == 1 ? y : x;
   }
   shape[ndim - 2] = m;
@@ -262,19 +288,18 @@ View with_row(const View& v) {
 }
 
 py::object linear(py::handle x_array, py::handle w_array, py::handle bias_array) {
-  const View x = view_of(x_array, "linear", "x"), w = view_of(w_array, "linear", "w");
-  check_float("linear", x, "x");
-  check_same_dtype("linear", x, "x", w, "w");
+  const View x = view_of(x_array, "linear", "input"), w = view_of(w_array, "linear", "weight");
+  check_float("linear", x, "input");
+  check_same_dtype("linear", x, "input", w, "weight");
   check(x.ndim >= 1 && w.ndim == 2, ErrorKind::shape,
-        "linear: expects x (..., features) and w (outputs, features), got x ", shape_of(x),
-        " and w ", shape_of(w));
+        "linear: expects input (..., features) and weight (outputs, features), got input ",
+        shape_of(x), " and weight ", shape_of(w));
   const int64_t k = x.shape[x.ndim - 1], n = w.shape[0];
-  check(w.shape[1] == k, ErrorKind::shape, "linear: w expects ", w.shape[1], " features (shape ",
-        shape_of(w), "), but x has ", k, " (shape ", shape_of(x), ")");
+  if (w.shape[1] != k) fail_features(x, w);
   View bias;
   if (!bias_array.is_none()) {
     bias = view_of(bias_array, "linear", "bias");
-    check_same_dtype("linear", x, "x", bias, "bias");
+    check_same_dtype("linear", x, "input", bias, "bias");
     check(bias.ndim == 1 && bias.shape[0] == n, ErrorKind::shape, "linear: bias must have shape (",
           n, ",), got ", shape_of(bias));
   }

@@ -36,13 +36,28 @@ class Call(NamedTuple):
         """What makes two calls the same work."""
         return (self.name, *(_describe(a) for a in self.args))
 
+    def op(self) -> str:
+        """The name of the kernel; element-wise kernels by the name of their op."""
+        if self.name not in _OP_TABLES:
+            return self.name
+        return _OP_TABLES[self.name][self.args[0]] + "_grad" * (self.name == "unary_grad")
+
     def label(self) -> str:
-        """``conv (64, 1, 28, 28) (6, 1, 5, 5)``; element-wise kernels by the name of their op."""
-        args, name = self.args, self.name
-        if name in _OP_TABLES:
-            name, args = _OP_TABLES[name][args[0]] + ("_grad" * (name == "unary_grad")), args[1:]
-        shapes = [str(a.shape) for a in args if isinstance(a, np.ndarray)]
-        return " ".join([name, *shapes])
+        """``conv (64, 1, 28, 28) (6, 1, 5, 5)``: the op and the shapes."""
+        return " ".join([self.op(), *(str(a.shape) for a in self.read())])
+
+    def read(self) -> list[np.ndarray]:
+        """The arrays that it is given."""
+        given = [x for a in self.args for x in (a if isinstance(a, list) else (a,))]
+        return [a for a in given if isinstance(a, np.ndarray)]
+
+    def written(self, out: Any) -> list[np.ndarray]:
+        """The arrays that it changed or made, out being what it returned."""
+        if self.name.endswith("_step"):
+            return self.read()
+        if self.name in _IN_PLACE:
+            return [self.args[_IN_PLACE[self.name]]]
+        return [a for a in (out if isinstance(out, tuple) else (out,)) if a is not None]
 
     def flops(self) -> float:
         """Multiplications and additions of the products; 0 for kernels that move memory."""
@@ -89,10 +104,10 @@ def _describe(a: Any) -> Any:
 
 
 class _Recorder:
-    """Stands in for a kernel module and writes down every call of the contract."""
+    """Stands in for a kernel module and hands over every call of the contract."""
 
-    def __init__(self, module: Any, calls: list[Call]) -> None:
-        self._module, self._calls = module, calls
+    def __init__(self, module: Any, around: Callable[[Callable, Call], Any]) -> None:
+        self._module, self._around = module, around
 
     def __getattr__(self, name: str) -> Any:
         target = getattr(self._module, name)
@@ -103,9 +118,9 @@ class _Recorder:
             if kwargs:  # as the contract orders them; only defaults are ever left out
                 given = [p.split("=")[0].split(":")[0].strip() for p in _ARGS[name].split(",")]
                 args = (*args, *(kwargs[p] for p in given[len(args) :] if p in kwargs))
-            self._calls.append(Call(name, tuple(_private(a) for a in args)))
-            return target(*args)
+            return self._around(target, Call(name, args))
 
+        setattr(self, name, recorded)  # found at once from now on
         return recorded
 
 
@@ -122,15 +137,27 @@ def _private(a: Any) -> Any:
 
 
 @contextmanager
+def surrounding(around: Callable[[Callable, Call], Any]) -> Iterator[None]:
+    """Inside the with block around(kernel, call) takes the place of every kernel call."""
+    before = kernels.host
+    kernels.host = _Recorder(before, around)
+    try:
+        yield
+    finally:
+        kernels.host = before
+
+
+@contextmanager
 def recording() -> Iterator[list[Call]]:
     """Collects the kernel calls made inside the with block."""
     calls: list[Call] = []
-    before = kernels.host
-    kernels.host = _Recorder(before, calls)
-    try:
+
+    def note(kernel: Callable, call: Call) -> Any:
+        calls.append(Call(call.name, tuple(_private(a) for a in call.args)))
+        return kernel(*call.args)
+
+    with surrounding(note):
         yield calls
-    finally:
-        kernels.host = before
 
 
 class Row(NamedTuple):
@@ -192,12 +219,10 @@ def _results(module: Any, call: Call) -> tuple[list[np.ndarray], float]:
     """The arrays that the call makes or changes, and the bytes it must read and write."""
     args = [_private(a) for a in call.args]
     out = getattr(module, call.name)(*args)
-    read = [a for a in args if isinstance(a, np.ndarray)]
-    if call.name in _IN_PLACE:
-        written = read if call.name.endswith("_step") else [args[_IN_PLACE[call.name]]]
-    else:
-        written = [a for a in (out if isinstance(out, tuple) else (out,)) if a is not None]
-    return written, float(sum(a.nbytes for a in read) + sum(a.nbytes for a in written))
+    private = Call(call.name, tuple(args))
+    written = private.written(out)
+    moved = sum(a.nbytes for a in private.read()) + sum(a.nbytes for a in written)
+    return written, float(moved)
 
 
 def difference(a: np.ndarray, b: np.ndarray, floor: float = 0.0) -> float:

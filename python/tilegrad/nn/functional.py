@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from .. import ops
+from ..errors import ShapeError, renamed
 from ..errors import ValueError as TgValueError
 from ..ops import conv1d as conv1d
 from ..ops import conv2d as conv2d
@@ -126,7 +127,10 @@ def _difference(op: str, input: Tensor, target: Tensor) -> Tensor:
             "which is rarely meant",
             stacklevel=3,
         )
-    return ops.sub(input, target)
+    try:
+        return ops.sub(input, target)
+    except ShapeError as e:
+        raise renamed(e, op, other="target") from None
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, renamed
 from ..errors import IndexError as TgIndexError
 from ..kernels.contract import BINARY
 from ..tensor import Tensor, from_numpy
@@ -131,7 +131,7 @@ def advanced_getitem(x: Tensor, index: Any) -> Tensor:
             return take_slices(x, at[axes[0]], axes[0])
         return _take_several(x, axes, [at[a] for a in axes])
     except TgIndexError as e:
-        raise TgIndexError(f"index: {e} (the tensor has shape {x.shape})") from None
+        raise renamed(e, "index", f" (the tensor has shape {x.shape})") from None
 
 
 def _cuts(i: Any) -> bool:
@@ -244,7 +244,10 @@ PUT_ZERO = linear("index_put_zero", lambda g, flat, shape: _erase(g, flat))
 
 def _assigned(op: str, x: Tensor, index: Any, value: Any) -> tuple[Tensor, Tensor]:
     """Where x[index] lies, and value converted to x's dtype and checked against that shape."""
-    flat = _flat_index(x, index)
+    try:
+        flat = _flat_index(x, index)
+    except TgIndexError as e:
+        raise renamed(e, op, f" (the tensor has shape {x.shape})") from None
     (v,) = promote(op, value)
     v = convert(v, x.dtype)
     while v.ndim > flat.ndim and v.shape[0] == 1:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes, kernels
 from ..device import check_device
 from ..errors import MemoryError as TgMemoryError
-from ..errors import ShapeError
+from ..errors import ShapeError, renamed
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
 from .rules import as_operand, linear, record, scalar, sizes_of
@@ -35,7 +35,10 @@ def _full(op: str, size: tuple, value: Any, dtype: Any, device: Any, requires_gr
     if d.kind == "c":
         x = _new(np.full(shape, value, d))
     else:
-        x = _new(kernels.host.full(shape, d, scalar(value, d, op)._array))
+        try:
+            x = _new(kernels.host.full(shape, d, scalar(value, d, op)._array))
+        except (ShapeError, TgMemoryError) as e:
+            raise renamed(e, op) from None
     return x.requires_grad_() if requires_grad else x
 
 

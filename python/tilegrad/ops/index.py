@@ -259,6 +259,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     tensor([[0, 1],
             [1, 0]])
     """
+    input = as_operand(input, "nonzero")
     if as_tuple and input.ndim == 0:
         input = reshape(input, 1)
     found = kernels.of(input._array).nonzero(input._array)

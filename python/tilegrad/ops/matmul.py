@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import kernels
-from ..errors import ShapeError
+from ..errors import ShapeError, renamed
 from ..tensor import Tensor
 from .rules import bilinear, promote, record, sum_to
 from .shape import reshape, squeeze, transpose, unsqueeze
@@ -85,6 +85,11 @@ def matmul(input: Any, other: Any) -> Tensor:
         raise ShapeError(
             f"matmul: expects at least 1 dimension, got input {a.shape} and other {b.shape}"
         )
+    if a.shape[-1] != b.shape[0 if nb == 1 else -2]:
+        raise ShapeError(
+            f"matmul: axis -1 of input {a.shape} has {a.shape[-1]}, but axis "
+            f"{-min(nb, 2)} of other {b.shape} has {b.shape[-min(nb, 2)]}"
+        )
     y = _product(unsqueeze(a, 0) if na == 1 else a, unsqueeze(b, 1) if nb == 1 else b)
     if na == 1:
         y = squeeze(y, -2)
@@ -100,7 +105,10 @@ def mm(input: Any, mat2: Any) -> Tensor:
     """
     a, b = operands("mm", input, mat2)
     _expect("mm", a, b, (2, 2))
-    return _product(a, b)
+    try:
+        return _product(a, b)
+    except ShapeError as e:
+        raise renamed(e, "mm", other="mat2") from None
 
 
 def bmm(input: Any, mat2: Any) -> Tensor:
@@ -117,7 +125,10 @@ def bmm(input: Any, mat2: Any) -> Tensor:
             f"bmm: input holds {a.shape[0]} matrices (shape {a.shape}), but mat2 holds "
             f"{b.shape[0]} (shape {b.shape})"
         )
-    return _product(a, b)
+    try:
+        return _product(a, b)
+    except ShapeError as e:
+        raise renamed(e, "bmm", other="mat2") from None
 
 
 def mv(input: Any, vec: Any) -> Tensor:
@@ -129,7 +140,10 @@ def mv(input: Any, vec: Any) -> Tensor:
     """
     a, b = operands("mv", input, vec)
     _expect("mv", a, b, (2, 1))
-    return matmul(a, b)
+    try:
+        return matmul(a, b)
+    except ShapeError as e:
+        raise renamed(e, "mv", other="vec") from None
 
 
 def dot(input: Any, tensor: Any) -> Tensor:
@@ -141,7 +155,10 @@ def dot(input: Any, tensor: Any) -> Tensor:
     """
     a, b = operands("dot", input, tensor)
     _expect("dot", a, b, (1, 1))
-    return matmul(a, b)
+    try:
+        return matmul(a, b)
+    except ShapeError as e:
+        raise renamed(e, "dot", other="tensor") from None
 
 
 def outer(input: Any, vec2: Any) -> Tensor:

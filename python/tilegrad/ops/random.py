@@ -245,7 +245,10 @@ def normal(
     """
     if size is None:
         m, s = promote("normal", mean, std, floating=True)
-        shape = broadcast_shapes(m.shape, s.shape)
+        try:
+            shape = broadcast_shapes(m.shape, s.shape)
+        except ShapeError:
+            raise ShapeError(f"normal: mean {m.shape} and std {s.shape} do not broadcast") from None
         return randn(shape, generator=generator, dtype=m.dtype) * s + m
     if not number(std, "normal", "std") >= 0:
         raise TgValueError(f"normal: expects std >= 0, got {std}")

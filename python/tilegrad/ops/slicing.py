@@ -123,11 +123,17 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     # As NumPy and PyTorch: leading axes of length 1 of the value do not count.
     while v.ndim > target.ndim and v.shape[0] == 1:
         v = reshape(v, v.shape[1:])
-    if input._writable("setitem", (v,)):
-        kernels.of(target).copy_into(target, v._array)
-        return
-    y = kernels.of(input._array).copy(input._array)
-    kernels.of(y).copy_into(y[basic], v._array)
+    try:
+        if input._writable("setitem", (v,)):
+            kernels.of(target).copy_into(target, v._array)
+            return
+        y = kernels.of(input._array).copy(input._array)
+        kernels.of(y).copy_into(y[basic], v._array)
+    except ShapeError:
+        raise ShapeError(
+            f"setitem: a value of shape {v.shape} does not broadcast to the indexed shape "
+            f"{target.shape}"
+        ) from None
     input._rebind(record(OVERWRITE, y, (input, v), basic))
 
 
