@@ -10,6 +10,7 @@
 namespace py = pybind11;
 
 namespace tg {
+void bind_attention(py::module_&);
 void bind_conv(py::module_&);
 void bind_copy(py::module_&);
 void bind_elementwise(py::module_&);
@@ -47,6 +48,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::init_arrays();
   py::register_exception_translator(translate);
 
+  tg::bind_attention(m);
   tg::bind_conv(m);
   tg::bind_copy(m);
   tg::bind_elementwise(m);

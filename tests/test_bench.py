@@ -30,8 +30,8 @@ def wait(seconds):
 def test_times_are_those_of_the_work():
     slow, fast = measure([wait(4e-3), wait(2e-4)], budget=0.1)
     assert 4e-3 <= slow.low <= slow.median <= slow.high
-    assert 2e-4 <= fast.median < 2e-3
-    assert slow.calls == 1 and 2 <= fast.calls <= 10 and slow.samples == fast.samples >= 5
+    assert 2e-4 <= fast.median < slow.median
+    assert slow.calls == 1 <= fast.calls and slow.samples == fast.samples >= 5
     assert verdict(fast, slow) == "faster" and verdict(slow, fast) == "slower"
 
 

@@ -17,6 +17,12 @@ from .activation import Softmax as Softmax
 from .activation import Softplus as Softplus
 from .activation import Tanh as Tanh
 from .activation import Unflatten as Unflatten
+from .attention import MultiheadAttention as MultiheadAttention
+from .attention import Transformer as Transformer
+from .attention import TransformerDecoder as TransformerDecoder
+from .attention import TransformerDecoderLayer as TransformerDecoderLayer
+from .attention import TransformerEncoder as TransformerEncoder
+from .attention import TransformerEncoderLayer as TransformerEncoderLayer
 from .container import ModuleList as ModuleList
 from .container import Sequential as Sequential
 from .conv import Conv1d as Conv1d
@@ -50,6 +56,9 @@ from .pool import AvgPool3d as AvgPool3d
 from .pool import MaxPool1d as MaxPool1d
 from .pool import MaxPool2d as MaxPool2d
 from .pool import MaxPool3d as MaxPool3d
+from .positions import LearnedPositions as LearnedPositions
+from .positions import RotaryPositions as RotaryPositions
+from .positions import SinusoidalPositions as SinusoidalPositions
 from .recurrent import GRU as GRU
 from .recurrent import LSTM as LSTM
 from .recurrent import RNN as RNN

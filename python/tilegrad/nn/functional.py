@@ -21,6 +21,7 @@ from ..ops import sigmoid as sigmoid
 from ..ops import softmax as softmax
 from ..ops import softplus as softplus
 from ..ops import tanh as tanh
+from ..ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
 from ..ops.index import embedding as embedding

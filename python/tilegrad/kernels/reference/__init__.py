@@ -5,6 +5,7 @@ Written like the formula and independent of the compiled kernels; it needs NumPy
 """
 
 from tilegrad.kernels.contract import NAMES
+from tilegrad.kernels.reference.attention import attention, attention_grad
 from tilegrad.kernels.reference.conv import conv, conv_grad_input, conv_grad_weight
 from tilegrad.kernels.reference.elementwise import (
     binary,

@@ -1,0 +1,38 @@
+"""Rows of scaled dot-product attention."""
+
+from typing import Any
+
+from . import Arg, Case
+
+
+def _row(
+    name: str, q: tuple, k: tuple, v: tuple, *mask: Arg, layout: str = "C", **options: Any
+) -> Case:
+    params = options.pop("params", {})
+    args = (Arg(q, -1.5, 1.5, layout=layout), Arg(k, -1.5, 1.5), Arg(v, layout=layout), *mask)
+    return Case(name, "scaled_dot_product_attention", args, params,
+                reduction=4 * (q[-1] + k[-2]), **options)  # fmt: skip
+
+
+_Q, _K, _V = (2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6)
+_CAUSAL = {"is_causal": True}
+CASES = [
+    _row("heads", _Q, _K, _V),
+    _row("causal", _Q, _K, _V, params=_CAUSAL),
+    _row("causal_more_queries", (1, 2, 6, 4), (1, 2, 3, 4), (1, 2, 3, 4), params=_CAUSAL),
+    _row("added_mask", _Q, _K, _V, Arg((5, 7), grad=False)),
+    _row("mask_with_gradient", _Q, _K, _V, Arg((3, 1, 7))),
+    _row("bool_mask", _Q, _K, _V, Arg((2, 1, 5, 7), kind="bool")),
+    _row("no_heads", (5, 4), (7, 4), (7, 6)),
+    _row("one_leading_axis", (3, 5, 4), (3, 7, 4), (3, 7, 6)),
+    _row("stretched_key", (2, 3, 5, 4), (1, 3, 7, 4), (7, 6)),
+    _row("five_axes", (2, 1, 3, 5, 4), (2, 2, 3, 7, 4), (2, 2, 1, 7, 4)),
+    _row("shared_heads", (2, 4, 5, 4), (2, 2, 7, 4), (2, 2, 7, 4), params={"enable_gqa": True}),
+    _row("own_scale", _Q, _K, _V, params={"scale": 0.25}),
+    _row("two_blocks_of_queries", (1, 1, 70, 3), (1, 1, 5, 3), (1, 1, 5, 3), params=_CAUSAL),
+    _row("non_contiguous", _Q, _K, _V, layout="transposed"),
+    _row("no_queries", (1, 2, 0, 4), (1, 2, 3, 4), (1, 2, 3, 4)),
+    _row("no_keys", (1, 2, 3, 4), (1, 2, 0, 4), (1, 2, 0, 4)),
+    _row("large", (8, 4, 256, 64), (8, 4, 256, 64), (8, 4, 256, 64), bench=True,
+         differentiable=False, flops=4.0 * 32 * 256 * 256 * 64, bytes=4.0 * 32 * 256 * 64 * 4),
+]  # fmt: skip
