@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ValueError as TgValueError
+from ..ops.classification import reduction_of
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -15,12 +15,7 @@ class _Loss(Module):
         self, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
     ) -> None:
         super().__init__()
-        if size_average is not None or reduce is not None:
-            raise TgValueError(
-                f"{type(self).__name__}: size_average and reduce are not supported; use "
-                "reduction='mean', 'sum' or 'none'"
-            )
-        self.reduction = reduction
+        self.reduction = reduction_of(type(self).__name__, size_average, reduce, reduction)
 
 
 class MSELoss(_Loss):

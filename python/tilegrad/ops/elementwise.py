@@ -17,7 +17,7 @@ from ..grad_mode import mode
 from ..kernels import contract
 from ..tape import attach, new_tensor
 from ..tensor import Tensor
-from .rules import constant, convert, elementwise, number, promote, record, result_type, scalar
+from .rules import constant, convert, elementwise, number, promote, record, scalar
 
 _new: Callable[..., Tensor] = new_tensor
 
@@ -104,11 +104,15 @@ def unary(
             node = x._node
             return out if node is None or not mode.enabled else attach(out, rule, (x,), (node,))
 
-    notes = "" if floating else " Integers are taken too."
+    dtypes_taken = (
+        "floating (integers and bool are converted to the default floating\n    dtype)"
+        if floating
+        else "floating or integer (bool is converted to int64)"
+    )
     doc = (
         f"{formula}, element by element.\n\n"
-        f"    input: any shape, floating (integers and bool are converted to the default floating\n"
-        f"    dtype).{notes} The output has the shape and memory order of the input.\n"
+        f"    input: any shape, {dtypes_taken}.\n"
+        f"    The output has the shape and memory order of the input.\n"
         f"    Raises DTypeError for complex input.{f' Source: {source}.' if source else ''}\n\n"
         + _example(example or f"tg.{name}(tg.tensor([0.5])).shape\n    (1,)")
     )
@@ -125,7 +129,9 @@ def real_operand(op: str, x: Any, floating: bool) -> Tensor:
         d = x._array.dtype
         if d in dtypes.FLOATING or (not floating and d in dtypes.INTEGER):
             return x
-    (x,) = promote(op, x, floating=floating or result_type(x) == dtypes.bool_)
+    (x,) = promote(op, x, floating=floating)
+    if x.dtype == dtypes.bool_:
+        x = convert(x, dtypes.int64)
     if x.dtype.kind == "c":
         raise DTypeError(f"{op}: expects a real tensor, got {x.dtype}")
     return x

@@ -296,7 +296,14 @@ def axes_of(dim: Any, ndim: int, op: str) -> tuple[int, ...]:
     axes = sorted(axis_of(d, ndim, op) for d in dims)
     if len(set(axes)) != len(axes):
         raise TgValueError(f"{op}: dim {tuple(dims)} names an axis twice")
-    return tuple(axes)
+    return tuple(axes) if ndim else ()  # as in PyTorch, dim 0 of a 0-d tensor is no axis
+
+
+def either(op: str, dim: Any, axis: Any) -> Any:
+    """The argument that has two names."""
+    if axis is not None and dim is not None:
+        raise TgValueError(f"{op}: dim and axis are two names for one argument; give one")
+    return dim if axis is None else axis
 
 
 def axis_of(dim: Any, ndim: int, op: str) -> int:
@@ -306,7 +313,9 @@ def axis_of(dim: Any, ndim: int, op: str) -> int:
     try:
         d = index(dim)
     except TypeError:
-        raise DTypeError(f"{op}: dim must be an int, got {type(dim).__name__}") from None
+        d = None
+    if d is None or isinstance(dim, bool):
+        raise DTypeError(f"{op}: dim must be an int, got {type(dim).__name__}")
     bound = max(ndim, 1)
     if not -bound <= d < bound:
         raise TgIndexError(f"{op}: dim {d} is out of range for a tensor of {ndim} dimensions")

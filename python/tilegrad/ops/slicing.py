@@ -238,7 +238,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     d = axis_of(dim, input.ndim, "chunk")
     if chunks < 1:
         raise TgValueError(f"chunk: chunks must be at least 1, got {chunks}")
-    return split(input, builtins.max(1, -(-input.shape[d] // chunks)), d)
+    n = input.shape[d]
+    return split(input, -(-n // chunks) if n else [0] * chunks, d)
 
 
 METHODS: dict[str, Any] = {

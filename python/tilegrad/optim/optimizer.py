@@ -102,7 +102,7 @@ class Optimizer:
         for g in self.param_groups:
             ids = [numbers.setdefault(p, len(numbers)) for p in g["params"]]
             groups.append({**{k: v for k, v in g.items() if k != "params"}, "params": ids})
-        state = {numbers[p]: dict(s) for p, s in self.state.items() if p in numbers}
+        state = {numbers[p]: dict(s) for p, s in self.state.items() if s and p in numbers}
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
