@@ -135,3 +135,123 @@ REFUSED = [
 def test_refused(text, error, message):
     with pytest.raises(error, match=message):
         evaluate(text)
+
+
+SETTINGS = [  # what makes no sense, and how that is said
+    ("nn.Linear(-1, 2)", "Linear: in_features must be at least 0, got -1"),
+    ("nn.Linear(2, -3)", "Linear: out_features must be at least 0, got -3"),
+    ("nn.Linear(2.5, 3)", "Linear: in_features expects an int, got 2.5"),
+    ("nn.Linear('a', 3)", "Linear: in_features expects an int, got 'a'"),
+    ("nn.Conv1d(-3, 4, 1)", "Conv1d: in_channels must be at least 0, got -3"),
+    ("nn.Conv2d(3, 4, 0)", "Conv2d: kernel_size must be at least 1, got 0"),
+    ("nn.Conv2d(3, 4, (3, -1))", r"Conv2d: kernel_size must be at least 1, got \(3, -1\)"),
+    ("nn.Conv2d(3, 4, 3, stride=0)", "Conv2d: stride must be at least 1, got 0"),
+    ("nn.Conv2d(3, 4, 3, stride=1.5)", "Conv2d: stride expects an int or 2 of them, got 1.5"),
+    ("nn.Conv2d(3, 4, 3, padding=-1)", "Conv2d: padding must be at least 0, got -1"),
+    ("nn.Conv3d(3, 4, 3, dilation=0)", "Conv3d: dilation must be at least 1, got 0"),
+    ("nn.Conv2d(3, 3, 3, groups=0)", "Conv2d: groups must be at least 1, got 0"),
+    ("nn.ConvTranspose2d(3, 3, 3, output_padding=-1)",
+     "ConvTranspose2d: output_padding must be at least 0, got -1"),
+    ("nn.MaxPool2d(0)", "MaxPool2d: kernel_size must be at least 1, got 0"),
+    ("nn.MaxPool1d(2, stride=0)", "MaxPool1d: stride must be at least 1, got 0"),
+    ("nn.MaxPool3d((2, 2))", r"MaxPool3d: kernel_size expects an int or 3 of them, got \(2, 2\)"),
+    ("nn.AvgPool2d(2, padding=-1)", "AvgPool2d: padding must be at least 0, got -1"),
+    ("nn.AvgPool2d(2, divisor_override=0)", "AvgPool2d: divisor_override must not be 0"),
+    ("nn.AdaptiveAvgPool2d((-1, None))", "AdaptiveAvgPool2d: output_size must be .* 0, got -1"),
+    ("nn.BatchNorm2d(-1)", "BatchNorm2d: num_features must be at least 0, got -1"),
+    ("nn.BatchNorm1d(3, eps=-1e-5)", "BatchNorm1d: eps must be at least 0, got -1e-05"),
+    ("nn.BatchNorm1d(3, momentum=1.5)", r"BatchNorm1d: momentum must lie in \[0, 1\], got 1.5"),
+    ("nn.LayerNorm((3, -1))", "LayerNorm: normalized_shape must be at least 0, got -1"),
+    ("nn.LayerNorm(3, eps=None)", r"LayerNorm: eps must be a number, got None \(NoneType\)"),
+    ("nn.GroupNorm(0, 4)", "GroupNorm: num_groups must be at least 1, got 0"),
+    ("nn.Embedding(-1, 4)", "Embedding: num_embeddings must be at least 0, got -1"),
+    ("nn.Dropout(-0.1)", r"Dropout: p must lie in \[0, 1\], got -0.1"),
+    ("nn.Dropout('half')", r"Dropout: p must be a number, got 'half' \(str\)"),
+    ("nn.GELU('fast')", "GELU: approximate must be 'none' or 'tanh', got 'fast'"),
+    ("nn.ELU('a')", "ELU: alpha must be a number, got 'a'"),
+    ("nn.CrossEntropyLoss(label_smoothing=2)", r"label_smoothing must lie in \[0, 1\], got 2"),
+    ("optim.SGD(ps, lr=-1)", "SGD: lr must be at least 0, got -1"),
+    ("optim.SGD(ps, lr='a')", "SGD: lr must be a number, got 'a'"),
+    ("optim.SGD(ps, momentum=-1)", "SGD: momentum must be at least 0, got -1"),
+    ("optim.Adam(ps, eps=-1)", "Adam: eps must be at least 0, got -1"),
+    ("optim.Adam(ps, betas=0.9)", "Adam: betas expects two numbers, got 0.9"),
+    ("optim.AdamW(ps, weight_decay=-1)", "AdamW: weight_decay must be at least 0, got -1"),
+    ("utils.data.DataLoader([1], batch_size=0)", "DataLoader: batch_size must be .* 1, got 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), SETTINGS)
+def test_nonsense_settings_are_named(text, message):
+    with pytest.raises(errors.TilegradError, match=message):
+        eval(text, {**vars(tg), "nn": tg.nn, "optim": tg.optim, "utils": tg.utils, "ps": PARAMS})
+
+
+PARAMS = [tg.zeros(2, requires_grad=True)]
+
+FAILING = [  # changes in place that must leave x, of shape (2, 3), as it was
+    "x.add_(tg.zeros(4))", "x.add_(tg.zeros(5, 2, 3))", "x.mul_(tg.zeros(3, 2))", "x.sub_('a')",
+    "x.div_(tg.zeros(4), rounding_mode='floor')", "x.clamp_()", "x.clamp_(tg.zeros(4))",
+    "x.copy_(tg.zeros(4, 3))", "x.lerp_(tg.zeros(4), 0.5)", "x.atan2_(tg.zeros(4, 2, 3))",
+    "x.masked_fill_(tg.ones(4) > 0, 1)", "x.masked_fill_(tg.ones(2, 2, 3) > 0, 1)",
+    "x.index_add_(0, tg.tensor([5]), tg.zeros(1, 3))",
+    "x.index_copy_(1, tg.tensor([0]), tg.zeros(4, 4))",
+    "x.scatter_add_(0, tg.tensor([[9]]), tg.zeros(1, 1))",
+    "x.index_put_((tg.tensor([7]),), tg.zeros(3))",
+    "x.__setitem__(0, tg.zeros(4))", "x.__setitem__([0, 5], 1.0)",
+    "x.__setitem__([0], tg.zeros(7))",
+    "x.__iadd__(tg.zeros(4))", "x.__imul__(None)", "x.uniform_(2, 1)", "x.normal_(0, -1)",
+    "x.bernoulli_(2.0)", "x.relu_().add_(tg.zeros(9))",
+]  # fmt: skip
+
+
+def changes(x):
+    """How often the storage was changed in place."""
+    return 0 if x._version is None else x._version[0]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("text", FAILING)
+def test_a_failing_change_in_place_changes_nothing(text, recorded):
+    leaf = tg.rand(2, 3, requires_grad=recorded)
+    x = leaf * 1.0
+    alias = None if recorded else x.detach()  # which shares the count of changes
+    kept = x.numpy(force=True).copy()
+    if text.startswith("x.relu_()"):
+        x.relu_()
+        text = text.replace(".relu_()", "")
+    node, version = x._node, changes(x)
+    with pytest.raises((ValueError, TypeError, IndexError, RuntimeError)):
+        eval(text, {"tg": tg, "x": x})
+    assert x.shape == (2, 3) and x._node is node
+    assert changes(x) == version
+    np.testing.assert_array_equal(x.numpy(force=True), kept)
+    if recorded:
+        (x * x).sum().backward()
+        assert_close(leaf.grad, 2 * kept)
+    else:
+        assert alias is not None and changes(alias) == version
+
+
+def test_a_change_in_place_that_fails_does_not_spoil_saved_values():
+    w = tg.rand(3, requires_grad=True)
+    x = tg.rand(3)
+    y = (w * x).sum()
+    with pytest.raises(errors.ShapeError):
+        x.add_(tg.zeros(4))
+    y.backward()
+    assert_close(w.grad, x)
+    z = (w * x).sum()
+    x.add_(1.0)
+    with pytest.raises(errors.GradientError, match="changed"):
+        z.backward()
+
+
+def test_a_failing_step_changes_no_state():
+    x = tg.rand(4, 3, 5, 5)
+    norm = tg.nn.BatchNorm2d(3)
+    with pytest.raises(errors.ShapeError):
+        norm(x[:, :2])
+    assert norm.num_batches_tracked.item() == 0
+    assert norm.running_mean.tolist() == [0.0] * 3
+    norm(x)
+    assert norm.num_batches_tracked.item() == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops.classification import reduction_of
+from ..ops.rules import number
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -78,7 +79,9 @@ class CrossEntropyLoss(_Classes):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(weight, size_average, ignore_index, reduce, reduction)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number(
+            label_smoothing, "CrossEntropyLoss", "label_smoothing", 0.0, 1.0
+        )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(

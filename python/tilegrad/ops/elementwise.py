@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import dtypes, kernels
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..grad_mode import mode
 from ..kernels import contract
 from ..tape import attach, new_tensor
@@ -247,19 +247,24 @@ def add_inplace(name: str, fn: Callable, op: int | None = None) -> None:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not self._writable(name, args):
-            return self._rebind(convert(fn(self, *args, **kwargs), self.dtype))
+            value = fn(self, *args, **kwargs)
+            if value.shape != self.shape:
+                raise ShapeError(
+                    f"{name}: the result has shape {value.shape}, the tensor {self.shape}"
+                )
+            return self._rebind(convert(value, self.dtype))
         if op is not None and len(args) == 1 and not kwargs and self.is_floating_point():
             a, b = promote(name, self, args[0])
             if a is self:
                 kernels.of(a._array).binary_into(op, a._array, b._array, a._array)
-                return self
+                return self._written()
         value = fn(self.detach() if self._node is not None else self, *args, **kwargs)
         if not _fits(value.dtype, self.dtype):
             raise DTypeError(f"{name}: the result has dtype {value.dtype}, which the tensor of "
                              f"{self.dtype} cannot hold")  # fmt: skip
         array = convert(value, self.dtype)._array
         kernels.of(self._array).copy_into(self._array, array)
-        return self
+        return self._written()
 
     method.__wrapped__ = fn  # type: ignore[attr-defined]  # its signature
     method.__name__ = method.__qualname__ = name

@@ -270,12 +270,16 @@ def promote(op: str, *operands: Any, floating: bool = False) -> list[Tensor]:
     return out
 
 
-def number(x: Any, op: str, name: str) -> float:
-    """A parameter as a float."""
+def number(x: Any, op: str, name: str, low: float | None = None, high: float = np.inf) -> float:
+    """A parameter as a float; low: it must lie in [low, high]."""
     try:
-        return float(x)
+        value = float(x)
     except (TypeError, ValueError):
-        raise DTypeError(f"{op}: {name} must be a number, got {type(x).__name__}") from None
+        raise DTypeError(f"{op}: {name} must be a number, got {x!r} ({type(x).__name__})") from None
+    if low is not None and not low <= value <= high:
+        what = f"lie in [{low:g}, {high:g}]" if high < np.inf else f"be at least {low:g}"
+        raise TgValueError(f"{op}: {name} must {what}, got {x}")
+    return value
 
 
 def sizes_of(args: tuple[Any, ...], op: str) -> tuple[int, ...]:

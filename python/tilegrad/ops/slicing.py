@@ -125,6 +125,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         v = reshape(v, v.shape[1:])
     if input._writable("setitem", (v,)):
         kernels.of(target).copy_into(target, v._array)
+        input._written()
         return
     y = kernels.of(input._array).copy(input._array)
     kernels.of(y).copy_into(y[basic], v._array)
