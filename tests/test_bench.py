@@ -195,8 +195,9 @@ def test_peers():
         with pytest.raises(PackageError, match="PyTorch, which is not installed"):
             bench.run_case("elementwise", CASE, peers=("torch",), budget=0.0)
     else:
-        row = bench.run_case("elementwise", CASE, peers=("torch",), budget=0.0)
-        assert row["candidates"]["torch"]["seconds"] > 0
+        for dtype in ("float32", "float64", "float16", "bfloat16"):
+            row = bench.run_case("elementwise", CASE, dtype=dtype, peers=("torch",), budget=0.0)
+            assert row["correct"] and row["candidates"]["torch"]["seconds"] > 0
     assert run.PEERS == ("torch",)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import DTypeError, GradientError
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from .tape import CONSTANT, Node, run
+from .tape import CONSTANT, Node, _accumulate, run
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -99,6 +99,9 @@ def backward(
     for t in leaves:
         if t._node in found:
             g = found.pop(t._node)
+            if t._node.rule is None:
+                _accumulate(t._node, g, create_graph)
+                continue
             t.grad = t.grad + g if t.grad is not None else g if create_graph else g.clone()
 
 

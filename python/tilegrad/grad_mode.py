@@ -21,6 +21,10 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
+def _switch(value: bool) -> None:
+    mode.enabled = value
+
+
 class set_grad_enabled:
     """Switches recording for this thread; a context manager, or a plain call.
 
@@ -29,18 +33,19 @@ class set_grad_enabled:
     False
     """
 
-    def __init__(self, enabled: bool) -> None:
-        self.before, mode.enabled = mode.enabled, bool(enabled)
+    def __init__(self, mode: bool) -> None:
+        self.before, self.mode = is_grad_enabled(), bool(mode)
+        _switch(self.mode)
 
     def __enter__(self) -> None:
-        pass
+        _switch(self.mode)
 
     def __exit__(self, *exc: object) -> None:
-        mode.enabled = self.before
+        _switch(self.before)
 
 
 class no_grad:
-    """Nothing inside is recorded; context manager and decorator.
+    """Nothing inside is recorded; context manager and decorator, also without parentheses.
 
     >>> with no_grad():
     ...     is_grad_enabled()
@@ -48,6 +53,10 @@ class no_grad:
     """
 
     _value = False
+
+    def __new__(cls, orig_func: Callable | None = None) -> Any:
+        self = object.__new__(cls)
+        return self if orig_func is None else self(orig_func)
 
     def __enter__(self) -> None:
         self.before, mode.enabled = mode.enabled, self._value

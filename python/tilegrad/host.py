@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from .errors import ValueError as TgValueError
 def host_array(data: Any, dtype: Any = None) -> np.ndarray:
     """data as a native, aligned array of a tensor's dtype; may share memory with data.
 
-    Python floats become the default floating dtype, Python integers int64.
+    Python floats become the default floating dtype, Python integers int64. Raises ValueError for
+    Python numbers that the dtype cannot hold.
     """
     data = getattr(data, "_array", data)
     typed = hasattr(data, "dtype")
@@ -28,6 +30,8 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray:
         kind = _kind(data)
         if (a.dtype.kind == "O" and kind == "int") or (a.dtype == dtypes.uint64 and dtype is None):
             raise TgValueError("tensor: an integer is out of range for int64")
+        if a.dtype.kind == "f" and dtype is None and not _has_float(data):
+            raise TgValueError("tensor: an integer is out of range for int64")
         if a.dtype.kind in "OSUMm":
             raise DTypeError(f"tensor: data must be numbers, got {kind}")
     if dtype is None:
@@ -37,6 +41,11 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray:
             dtype = dtypes.complex64 if a.dtype.kind == "c" else dtypes.get_default_dtype()
     else:
         dtype = dtypes.dtype(dtype)
+    if not typed and a.size and dtype.kind in "iu" and a.dtype.kind in "iuf":
+        for value in (a.min().item(), a.max().item()):
+            limits = np.iinfo(dtype)
+            if not math.isfinite(value) or not limits.min <= int(value) <= limits.max:
+                raise TgValueError(f"tensor: {value} is out of range for {dtype}")
     with np.errstate(all="ignore"):
         a = np.asarray(a, dtype=dtype)
     return a if a.flags.aligned else a.copy()
@@ -47,6 +56,13 @@ def _kind(data: Any) -> str:
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
     return type(data).__name__
+
+
+def _has_float(data: Any) -> bool:
+    """Whether NumPy had a floating element in nested sequences (or nothing at all)."""
+    if isinstance(data, (list, tuple)):
+        return not data or any(_has_float(x) for x in data)
+    return not isinstance(data, int)
 
 
 def _unwrap(data: Any) -> Any:

@@ -282,8 +282,8 @@ class Tensor(Methods):
 
     # --- changing in place ------------------------------------------------------------------------
     def _writable(self, what: str, sources: tuple[Any, ...]) -> bool:
-        """Whether an in-place change may write into the storage; False: compute a new array and
-        ``_rebind``. Raises where either would be wrong."""
+        """Whether an in-place change may write into the storage (and then calls ``_written``);
+        False: compute a new array and ``_rebind``. Raises where either would be wrong."""
         recorded = tape.mode.enabled and (
             self._node is not None
             or any(isinstance(t, Tensor) and t._node is not None for t in sources)
@@ -291,8 +291,6 @@ class Tensor(Methods):
         if not recorded:
             if not self._array.flags.writeable:
                 raise TgValueError(f"{what}: the tensor's memory is read-only")
-            if self._version is not None:
-                self._version[0] += 1
             return True
         if self._node is not None and self._node.rule is None:
             raise GradientError(
@@ -305,6 +303,12 @@ class Tensor(Methods):
                 "change would not be seen there; write through the base, or clone() first"
             )
         return False
+
+    def _written(self) -> Tensor:
+        """Counts a change of the storage, once it has succeeded."""
+        if self._version is not None:
+            self._version[0] += 1
+        return self
 
     def _rebind(self, other: Tensor) -> Tensor:
         """Becomes other: the result of a recorded in-place change."""

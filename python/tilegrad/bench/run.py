@@ -105,12 +105,18 @@ def _on_torch(case: Case, arrays: list[np.ndarray]) -> Callable[[], Any] | None:
     if importlib.util.find_spec("torch") is None:
         raise PackageError("bench: --vs torch needs PyTorch, which is not installed")
     torch = importlib.import_module("torch")
-    named = getattr(torch, case.op, None) or getattr(torch.nn.functional, case.op, None)
+    named = getattr(torch.nn.functional, case.op, None) or getattr(torch, case.op, None)
     if named is None or case.call is not None:
         return None
     if hasattr(kernels.host, "num_threads"):
         torch.set_num_threads(kernels.host.num_threads())
-    inputs = [torch.from_numpy(a) for a in arrays]
+    short = dtypes.bfloat16  # which PyTorch exchanges with NumPy as bits only
+    inputs = [
+        torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
+        if a.dtype == short
+        else torch.from_numpy(a)
+        for a in arrays
+    ]
     params = dict(case.params)
 
     def call() -> Any:
@@ -129,11 +135,16 @@ PEERS = tuple(_PEERS)
 
 def _arrays(result: Any) -> list[np.ndarray]:
     several = result if isinstance(result, (tuple, list)) else [result]
-    return [
-        t.numpy(force=True) if isinstance(t, Tensor) else np.asarray(t)
-        for t in several
-        if t is not None
-    ]
+    return [_array(t) for t in several if t is not None]
+
+
+def _array(t: Any) -> np.ndarray:
+    if isinstance(t, Tensor):
+        return t.numpy(force=True)
+    if str(getattr(t, "dtype", "")) == "torch.bfloat16":
+        torch = importlib.import_module("torch")
+        return t.contiguous().view(torch.int16).numpy().view(dtypes.bfloat16)
+    return np.asarray(t)
 
 
 def _worst(actual: list[np.ndarray], expected: list[np.ndarray]) -> float:

@@ -27,6 +27,7 @@ CASES = [
     _row("at_end", "unsqueeze", dim=-1),
     _method("rotate", "permute", Arg(_S), 2, 0, 1),
     _row("last_two", "transpose", dim0=-1, dim1=-2),
+    _row("first_two", "swapaxes", axis0=0, axis1=1),
     _row("matrix", "t", Arg((2, 3), layout="strided")),
     _row("first_to_last", "movedim", source=0, destination=-1),
     _row("last_two", "matrix_transpose"),

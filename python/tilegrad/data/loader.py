@@ -10,6 +10,7 @@ import numpy as np
 from .. import ops
 from ..errors import ValueError as TgValueError
 from ..generator import Generator
+from ..ops.conv import per_axis
 from ..tensor import Tensor, tensor
 
 
@@ -82,6 +83,8 @@ class DataLoader:
             )
         if batch_size is None and drop_last:
             raise TgValueError("DataLoader: drop_last needs a batch_size")
+        if batch_size is not None:
+            per_axis("DataLoader", "batch_size", batch_size, 1, 1)
         self.dataset = dataset
         self.batch_size = None if batch_sampler is not None else batch_size
         self.shuffle = bool(shuffle)

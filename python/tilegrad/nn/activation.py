@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ValueError as TgValueError
+from ..ops.rules import number
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -65,6 +66,7 @@ class LeakyReLU(_Activation):
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__(inplace)
+        number(negative_slope, "LeakyReLU", "negative_slope")
         self.negative_slope = negative_slope
 
     def forward(self, input: Tensor) -> Tensor:
@@ -79,6 +81,7 @@ class ELU(_Activation):
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
+        number(alpha, "ELU", "alpha")
         self.alpha = alpha
 
     def forward(self, input: Tensor) -> Tensor:
@@ -89,10 +92,12 @@ class ELU(_Activation):
 
 
 class GELU(Module):
-    """x * Phi(x), Phi the normal distribution function; approximate must be "none"."""
+    """x * Phi(x), Phi the normal distribution function; approximate: "none" or "tanh"."""
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
+        if approximate not in ("none", "tanh"):
+            raise TgValueError(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
     def forward(self, input: Tensor) -> Tensor:
@@ -107,6 +112,8 @@ class Softplus(Module):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
+        number(beta, "Softplus", "beta")
+        number(threshold, "Softplus", "threshold")
         self.beta = beta
         self.threshold = threshold
 
@@ -151,8 +158,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise TgValueError(f"Dropout: p must lie in [0, 1], got {p}")
+        number(p, "Dropout", "p", 0.0, 1.0)
         self.p = p
         self.inplace = inplace
 

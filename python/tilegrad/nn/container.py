@@ -53,6 +53,12 @@ class _Numbered(Module):
         if all(name.isdecimal() for name in self._modules):
             self._renumber(self)
 
+    def pop(self, key: int) -> Any:
+        """Removes the module at a position and returns it."""
+        module = self[key]
+        del self[key]
+        return module
+
     def __len__(self) -> int:
         return len(self._modules)
 

@@ -12,7 +12,7 @@ from ..ops.conv import per_axis
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from .linear import draw_bias, empty_parameter
+from .linear import count, draw_bias, empty_parameter
 from .module import Module
 
 
@@ -40,10 +40,13 @@ class _Conv(Module):
         super().__init__()
         op, n = type(self).__name__, self.ndim
 
-        def axes(name: str, value: Any) -> tuple[int, ...]:
-            return per_axis(op, name, tuple(value) if isinstance(value, list) else value, n)
+        def axes(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
+            return per_axis(op, name, value, n, least)
 
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        in_channels = count(self, "in_channels", in_channels)
+        out_channels = count(self, "out_channels", out_channels)
+        groups = count(self, "groups", groups, 1)
+        if in_channels % groups or out_channels % groups:
             raise TgValueError(
                 f"{op}: in_channels {in_channels} and out_channels {out_channels} must be "
                 f"divisible by groups {groups}"
@@ -58,9 +61,9 @@ class _Conv(Module):
         self.out_channels = out_channels
         self.kernel_size = axes("kernel_size", kernel_size)
         self.stride = axes("stride", stride)
-        self.padding = padding if isinstance(padding, str) else axes("padding", padding)
+        self.padding = padding if isinstance(padding, str) else axes("padding", padding, 0)
         self.dilation = axes("dilation", dilation)
-        self.output_padding = axes("output_padding", output_padding)
+        self.output_padding = axes("output_padding", output_padding, 0)
         self.groups = groups
         self.padding_mode = padding_mode
         if padding == "same" and any(s != 1 for s in self.stride):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from .. import ops
@@ -24,6 +25,7 @@ from ..ops import tanh as tanh
 from ..ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
+from ..ops.classification import reduction_of
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.join import pad as pad
@@ -111,17 +113,12 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 
 
 # --- losses ---------------------------------------------------------------------------------------
-def _reduced(op: str, y: Any, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return y.mean()
-    if reduction == "sum":
-        return y.sum()
-    if reduction == "none":
-        return y
-    raise TgValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-
-
-def _difference(op: str, input: Tensor, target: Tensor) -> Tensor:
+def _pointwise(
+    op: str, error: Callable, input: Tensor, target: Tensor, legacy: tuple[Any, Any],
+    reduction: str, weight: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """error(input - target), weighted and reduced as asked for."""
+    reduction = reduction_of(op, *legacy, reduction)
     if input.shape != target.shape:
         warnings.warn(
             f"{op}: input has shape {input.shape}, target {target.shape}; they are broadcast, "
@@ -129,31 +126,59 @@ def _difference(op: str, input: Tensor, target: Tensor) -> Tensor:
             stacklevel=3,
         )
     try:
-        return ops.sub(input, target)
+        y = error(ops.sub(input, target))
     except ShapeError as e:
         raise renamed(e, op, other="target") from None
+    if weight is not None:
+        if weight.shape != input.shape:
+            raise ShapeError(f"{op}: weight expects shape {input.shape}, got {weight.shape}")
+        y = y * weight
+    if reduction == "none":
+        return y
+    if reduction == "sum":
+        return y.sum()
+    return y.mean() if weight is None else y.sum() / weight.sum()
 
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     """(input - target)**2, averaged, summed or (reduction "none") as it is. Warns where the shapes
     differ.
+
+    weight: one factor per element of input; the mean is divided by their sum. size_average and
+    reduce are former names of reduction. Raises ShapeError, ValueError.
 
     >>> import tilegrad as tg
     >>> mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
     tensor(2.)
     """
-    return _reduced("mse_loss", ops.square(_difference("mse_loss", input, target)), reduction)
+    legacy = (size_average, reduce)
+    return _pointwise("mse_loss", ops.square, input, target, legacy, reduction, weight)
 
 
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|, averaged, summed or (reduction "none") as it is. Warns where the shapes
-    differ.
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """|input - target|, averaged, summed or (reduction "none") as it is. weight, size_average,
+    reduce and errors as for mse_loss.
 
     >>> import tilegrad as tg
     >>> l1_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
     tensor(1.)
     """
-    return _reduced("l1_loss", ops.abs(_difference("l1_loss", input, target)), reduction)
+    legacy = (size_average, reduce)
+    return _pointwise("l1_loss", ops.abs, input, target, legacy, reduction, weight)
 
 
 __all__ = [

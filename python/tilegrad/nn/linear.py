@@ -9,11 +9,17 @@ from .. import ops
 from ..errors import TilegradError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import no_grad
+from ..ops.conv import per_axis
 from ..tensor import Tensor
 from . import functional as F
 from . import init
 from .module import Module
 from .parameter import Parameter
+
+
+def count(layer: Module, name: str, value: Any, least: int = 0) -> int:
+    """An argument of a layer that counts something."""
+    return per_axis(type(layer).__name__, name, value, 1, least)[0]
 
 
 def empty_parameter(layer: Module, *shape: int, device: Any, dtype: Any) -> Parameter:
@@ -44,8 +50,8 @@ class Linear(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features = in_features = count(self, "in_features", in_features)
+        self.out_features = out_features = count(self, "out_features", out_features)
         self.weight = empty_parameter(self, out_features, in_features, device=device, dtype=dtype)
         vector = empty_parameter(self, out_features, device=device, dtype=dtype) if bias else None
         self.register_parameter("bias", vector)
@@ -94,6 +100,8 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        num_embeddings = count(self, "num_embeddings", num_embeddings)
+        embedding_dim = count(self, "embedding_dim", embedding_dim)
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise TgValueError(

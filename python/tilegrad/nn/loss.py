@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ValueError as TgValueError
+from ..ops.classification import reduction_of
+from ..ops.rules import number
 from ..tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -15,12 +16,7 @@ class _Loss(Module):
         self, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
     ) -> None:
         super().__init__()
-        if size_average is not None or reduce is not None:
-            raise TgValueError(
-                f"{type(self).__name__}: size_average and reduce are not supported; use "
-                "reduction='mean', 'sum' or 'none'"
-            )
-        self.reduction = reduction
+        self.reduction = reduction_of(type(self).__name__, size_average, reduce, reduction)
 
 
 class MSELoss(_Loss):
@@ -83,7 +79,9 @@ class CrossEntropyLoss(_Classes):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(weight, size_average, ignore_index, reduce, reduction)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number(
+            label_smoothing, "CrossEntropyLoss", "label_smoothing", 0.0, 1.0
+        )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(

@@ -9,10 +9,11 @@ from .. import ops
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import no_grad
+from ..ops.rules import number
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from .linear import empty_parameter
+from .linear import count, empty_parameter
 from .module import Module
 
 
@@ -44,14 +45,17 @@ class _BatchNorm(_Affine):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
+        op = type(self).__name__
+        self.num_features = num_features = count(self, "num_features", num_features)
+        self.eps = number(eps, op, "eps", 0.0)
+        self.momentum = None if momentum is None else number(momentum, op, "momentum", 0.0, 1.0)
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self._affine((num_features,), affine, affine, device, dtype)
+        self._affine((num_features,), affine, affine and bias, device, dtype)
         track = track_running_stats
         options = {"device": device, "dtype": dtype}
         zeros, ones = ops.zeros, ops.ones
@@ -80,21 +84,23 @@ class _BatchNorm(_Affine):
             )
         momentum = 0.0 if self.momentum is None else self.momentum
         tracks = self.running_mean is not None
-        if self.training and tracks:
-            with no_grad():
-                self.num_batches_tracked += 1
-            if self.momentum is None:  # cumulative average
-                momentum = 1.0 / self.num_batches_tracked.item()
+        counts = self.training and tracks
+        if counts and self.momentum is None:  # cumulative average
+            momentum = 1.0 / (self.num_batches_tracked.item() + 1)
         batch_statistics = self.training or not tracks
-        return F.batch_norm(
+        y = F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, batch_statistics,
             momentum, self.eps,
         )  # fmt: skip
+        if counts:
+            with no_grad():
+                self.num_batches_tracked += 1
+        return y
 
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -143,10 +149,10 @@ class LayerNorm(_Affine):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if isinstance(normalized_shape, int):
-            normalized_shape = (normalized_shape,)
-        self.normalized_shape = tuple(normalized_shape)
-        self.eps = eps
+        sizes: Any = normalized_shape
+        sizes = sizes if isinstance(sizes, (tuple, list)) else (sizes,)
+        self.normalized_shape = tuple(count(self, "normalized_shape", n) for n in sizes)
+        self.eps = number(eps, "LayerNorm", "eps", 0.0)
         self.elementwise_affine = elementwise_affine
         shift = elementwise_affine and bias
         self._affine(self.normalized_shape, elementwise_affine, shift, device, dtype)
@@ -157,7 +163,8 @@ class LayerNorm(_Affine):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         )
 
 
@@ -177,22 +184,29 @@ class GroupNorm(_Affine):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        if num_groups < 1 or num_channels % num_groups:
+        num_groups = count(self, "num_groups", num_groups, 1)
+        num_channels = count(self, "num_channels", num_channels)
+        if num_channels % num_groups:
             raise TgValueError(
                 f"GroupNorm: num_channels {num_channels} must be divisible by num_groups "
                 f"{num_groups}"
             )
         self.num_groups = num_groups
         self.num_channels = num_channels
-        self.eps = eps
+        self.eps = number(eps, "GroupNorm", "eps", 0.0)
         self.affine = affine
-        self._affine((num_channels,), affine, affine, device, dtype)
+        self._affine((num_channels,), affine, affine and bias, device, dtype)
         self.reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )

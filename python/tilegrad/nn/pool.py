@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import ValueError as TgValueError
+from ..ops.conv import per_axis
 from ..tensor import Tensor
 from . import functional as F
+from .linear import count
 from .module import Module
+
+
+def _require_window(layer: Any, **least: int) -> None:
+    """Raises unless each named attribute is an int, or one per axis, and not below its least."""
+    for name, low in least.items():
+        per_axis(type(layer).__name__, name, getattr(layer, name), layer.ndim, low)
 
 
 class _MaxPool(Module):
@@ -28,6 +37,7 @@ class _MaxPool(Module):
         self.dilation = dilation
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
+        _require_window(self, kernel_size=1, stride=1, padding=0, dilation=1)
 
     def forward(self, input: Tensor) -> Any:
         pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[self.ndim - 1]
@@ -69,6 +79,8 @@ class MaxPool3d(_MaxPool):
 class AvgPool1d(Module):
     """The mean of each window of (N, C, L)."""
 
+    ndim = 1
+
     def __init__(
         self,
         kernel_size: Any,
@@ -83,6 +95,7 @@ class AvgPool1d(Module):
         self.padding = padding
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
+        _require_window(self, kernel_size=1, stride=1, padding=0)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool1d(
@@ -115,6 +128,8 @@ class AvgPool2d(AvgPool1d):
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.divisor_override = divisor_override
+        if divisor_override == 0:
+            raise TgValueError(f"{type(self).__name__}: divisor_override must not be 0")
 
     def forward(self, input: Tensor) -> Tensor:
         pool = F.avg_pool2d if self.ndim == 2 else F.avg_pool3d
@@ -136,6 +151,9 @@ class _Adaptive(Module):
     def __init__(self, output_size: Any) -> None:
         super().__init__()
         self.output_size = output_size
+        for n in output_size if isinstance(output_size, (tuple, list)) else (output_size,):
+            if n is not None:
+                count(self, "output_size", n)
 
     def forward(self, input: Tensor) -> Any:
         return getattr(F, self.function)(input, self.output_size)

@@ -283,6 +283,7 @@ def _assign(op: str, x: Tensor, index: Any, value: Any, accumulate: bool) -> Non
         k.put(a, flat._array, v._array, accumulate)
     else:
         k.copy_into(a, _put(x, flat, v._array, accumulate))
+    x._written()
 
 
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:

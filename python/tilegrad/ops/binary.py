@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..kernels import contract
 from ..tape import new_tensor
 from ..tensor import Tensor
 from .elementwise import METHODS, add_inplace, binary, compare, reflected
-from .rules import convert, elementwise, promote, record, result_type, sum_to
+from .rules import RULES, convert, elementwise, promote, record, result_type, sum_to
 
 
 def _half_at_ties(better: Callable) -> tuple[Callable, Callable]:
@@ -87,11 +88,24 @@ fmod = binary(
     lambda t, a, b, y: t,
     lambda t, a, b, y: -t * unary.trunc(a / b),
 )
+
+
+def _flat(a: Tensor, b: Tensor) -> Tensor:
+    """Where a**b stays 0 (or 1) as b changes."""
+    return logical_and(eq(a, 0), ge(b, 0))
+
+
+def _square_radius(a: Tensor, b: Tensor) -> Tensor:
+    """a**2 + b**2, and 1 at the origin, where the derivative of the angle is taken as zero."""
+    r = a * a + b * b
+    return where(eq(r, 0), 1.0, r)
+
+
 _pow = binary(
     "pow",
     "a**b",
     lambda t, a, b, y: t * where(eq(b, 0), 0.0, b * _pow(a, b - 1)),
-    lambda t, a, b, y: t * where(eq(a, 0), 0.0, y * unary.log(where(eq(a, 0), 1.0, a))),
+    lambda t, a, b, y: t * where(_flat(a, b), 0.0, y * unary.log(where(_flat(a, b), 1.0, a))),
     (0, 1, -1),
 )
 _LARGER, _SMALLER = _half_at_ties(lambda a, b: a > b), _half_at_ties(lambda a, b: a < b)
@@ -100,8 +114,8 @@ minimum = binary("minimum", "the smaller of a and b (NaN wins)", *_SMALLER)
 atan2 = binary(
     "atan2",
     "the angle of the point (b, a)",
-    lambda t, a, b, y: t * b / (a * a + b * b),
-    lambda t, a, b, y: -t * a / (a * a + b * b),
+    lambda t, a, b, y: t * b / _square_radius(a, b),
+    lambda t, a, b, y: -t * a / _square_radius(a, b),
     floating=True,
     aliases=("arctan2",),
 )
@@ -146,7 +160,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     >>> tg.add(tg.tensor([1.0, 2.0]), 10)
     tensor([11., 12.])
     """
-    return _add(input, other if alpha == 1 else mul(other, alpha))
+    return _scaled(_add, "add", input, other, alpha)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -159,7 +173,14 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     >>> tg.sub(tg.tensor([1.0, 2.0]), 10)
     tensor([-9., -8.])
     """
-    return _sub(input, other if alpha == 1 else mul(other, alpha))
+    return _scaled(_sub, "sub", input, other, alpha)
+
+
+def _scaled(fn: Callable, op: str, input: Any, other: Any, alpha: Any) -> Tensor:
+    if alpha != 1:
+        input, other = promote(op, input, other)
+        other = mul(other, alpha)
+    return fn(input, other)
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
@@ -178,7 +199,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode != "trunc":
         raise TgValueError(f"div: rounding_mode is None, 'floor' or 'trunc', got {rounding_mode!r}")
     if dtypes.is_floating(result_type(input, other)):
-        return unary.trunc(_div(input, other))
+        a, b = promote("div", input, other)
+        y = unary.trunc(_div(a.detach(), b.detach()))
+        return record(RULES["floor_divide"], y._array, (a, b))  # zero, also where b is
     return floor_divide(input - fmod(input, other), other)
 
 
@@ -192,7 +215,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     tensor([1., 9.])
     """
     if isinstance(input, Tensor) and isinstance(exponent, (int, float)):
-        if exponent == 2:
+        if exponent == 2 and (isinstance(exponent, int) or dtypes.is_floating(input.dtype)):
             return unary.square(input)
         if exponent == 0.5 and dtypes.is_floating(input.dtype):
             return unary.sqrt(input)
@@ -200,6 +223,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
             raise TgValueError(
                 f"pow: {input.dtype} has no negative powers, got exponent {exponent}"
             )
+        if input.dtype == dtypes.bool_ == result_type(input, exponent):
+            return logical_or(input, unary.logical_not(exponent))
     return _pow(input, exponent)
 
 
@@ -280,15 +305,25 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     return add(input, mul(weight, sub(end, input)))
 
 
+_HYPOT = elementwise(
+    "hypot", lambda t, a, b, y: t * a / y, lambda t, a, b, y: t * b / y, saves=(0, 1, -1)
+)
+
+
 def hypot(input: Any, other: Any) -> Tensor:
-    """sqrt(a**2 + b**2), element by element.
+    """sqrt(a**2 + b**2), element by element, without overflow.
 
     >>> import tilegrad as tg
     >>> tg.hypot(tg.tensor([3.0]), tg.tensor([4.0]))
     tensor([5.])
     """
     a, b = promote("hypot", input, other, floating=True)
-    return unary.sqrt(a * a + b * b)
+    size, rest = (unary.abs(x.detach()) for x in (a, b))
+    size, rest = maximum(size, rest), minimum(size, rest)
+    ratio = where(eq(size, rest), 1.0, rest / size)  # not inf / inf, nor 0 / 0
+    far = logical_or(unary.isinf(a), unary.isinf(b))
+    y = where(far, math.inf, size * unary.sqrt(ratio * ratio + 1.0))
+    return record(_HYPOT, y._array, (a, b))
 
 
 METHODS.update(lerp=lerp, hypot=hypot)

@@ -14,7 +14,7 @@ from .binary import where
 from .index import gather, index_select
 from .reduce import any as any_
 from .reduce import sum as sum_
-from .rules import as_operand, axis_of, convert, explicit, record
+from .rules import as_operand, axis_of, convert, either, explicit, record
 from .shape import movedim, reshape, unsqueeze
 
 _new = Tensor._new
@@ -52,27 +52,31 @@ def _along(op: str, rule: Any, input: Any, dim: Any, dtype: Any) -> Tensor:
     return y if x.ndim else reshape(y, ())
 
 
-def softmax(input: Any, dim: int, dtype: Any = None) -> Tensor:
+def softmax(
+    input: Any, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+) -> Tensor:
     """e**x / sum(e**x) along dim, shifted by the maximum so that nothing overflows.
 
-    input: floating, any shape. dtype: converts first. Raises IndexError for a dim out of range,
-    DTypeError for integers.
+    input: floating, any shape. dtype: converts first. axis is another name for dim, of which one
+    must be given. Raises IndexError for a dim out of range, DTypeError for integers.
 
     >>> import tilegrad as tg
     >>> tg.softmax(tg.tensor([0.0, 0.0]), 0)
     tensor([0.5, 0.5])
     """
-    return _along("softmax", SOFTMAX, input, dim, dtype)
+    return _along("softmax", SOFTMAX, input, either("softmax", dim, axis), dtype)
 
 
-def log_softmax(input: Any, dim: int, dtype: Any = None) -> Tensor:
+def log_softmax(
+    input: Any, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+) -> Tensor:
     """x - ln(sum(e**x)) along dim, without overflow. Arguments and errors as for softmax.
 
     >>> import tilegrad as tg
     >>> tg.log_softmax(tg.tensor([0.0, 0.0]), 0)
     tensor([-0.6931, -0.6931])
     """
-    return _along("log_softmax", LOG_SOFTMAX, input, dim, dtype)
+    return _along("log_softmax", LOG_SOFTMAX, input, either("log_softmax", dim, axis), dtype)
 
 
 # --- cross-entropy --------------------------------------------------------------------------------
@@ -142,7 +146,11 @@ def _weights(op: str, weight: Any, x: Tensor, classes: int) -> Tensor | None:
     return w
 
 
-def _legacy_reduction(op: str, size_average: Any, reduce: Any, reduction: str) -> str:
+def reduction_of(op: str, size_average: Any, reduce: Any, reduction: str) -> str:
+    """The reduction of a loss, which size_average and reduce, its former names, override."""
+    for name, value in (("size_average", size_average), ("reduce", reduce)):
+        if not isinstance(value, (bool, type(None))):
+            raise TgValueError(f"{op}: {name} is a bool or None, got {value!r}; name reduction=")
     if size_average is not None or reduce is not None:
         average = size_average is None or bool(size_average)
         reduction = ("mean" if average else "sum") if reduce is None or reduce else "none"
@@ -193,7 +201,7 @@ def cross_entropy(
     """
     op = "cross_entropy"
     x = as_operand(input, op)
-    reduction = _legacy_reduction(op, size_average, reduce, reduction)
+    reduction = reduction_of(op, size_average, reduce, reduction)
     if not dtypes.is_floating(x.dtype):
         raise DTypeError(f"{op}: input must be floating, got {x.dtype}")
     if not 0.0 <= label_smoothing <= 1.0:
@@ -250,7 +258,7 @@ def nll_loss(
     """
     op = "nll_loss"
     x = as_operand(input, op)
-    reduction = _legacy_reduction(op, size_average, reduce, reduction)
+    reduction = reduction_of(op, size_average, reduce, reduction)
     shape = as_operand(target, op).shape
     x, t = _targets(op, x, target, ignore_index)
     ignored = t == ignore_index

@@ -73,17 +73,21 @@ WEIGHT_GRAD = bilinear(
 
 
 # --- arguments ------------------------------------------------------------------------------------
-def per_axis(op: str, name: str, value: Any, n: int) -> tuple[int, ...]:
-    """An int, or n of them, as a tuple of n ints."""
+def per_axis(op: str, name: str, value: Any, n: int, least: int | None = None) -> tuple[int, ...]:
+    """An int, or n of them, as a tuple of n ints, none below least."""
+    expected = "an int" if n == 1 else f"an int or {n} of them"
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
     if len(values) == 1:
         values *= n
     if len(values) != n:
-        raise TgValueError(f"{op}: {name} expects an int or {n} of them, got {value}")
+        raise TgValueError(f"{op}: {name} expects {expected}, got {value}")
     try:
-        return tuple([v.__index__() for v in values])
+        ints = tuple([v.__index__() for v in values])
     except (AttributeError, TypeError):
-        raise DTypeError(f"{op}: {name} expects an int or {n} of them, got {value!r}") from None
+        raise DTypeError(f"{op}: {name} expects {expected}, got {value!r}") from None
+    if least is not None and min(ints, default=least) < least:
+        raise TgValueError(f"{op}: {name} must be at least {least}, got {value}")
+    return ints
 
 
 def _pairs(op: str, n: int, padding: Any) -> tuple[tuple[int, int], ...]:

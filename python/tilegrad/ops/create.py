@@ -152,6 +152,10 @@ def _from_host(a: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> T
     return x.requires_grad_() if requires_grad else x
 
 
+def _whole(x: Any) -> Any:
+    return int(x) if math.isfinite(x) else x
+
+
 def arange(
     start: Any,
     end: Any = None,
@@ -163,7 +167,8 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... up to but not including end.
 
-    dtype: int64 when all are ints, else the default floating dtype. Raises ValueError for step 0 or
+    dtype: int64 when all are ints, else the default floating dtype; an integer dtype truncates the
+    three before it counts. Raises ValueError for step 0 or
     of the wrong sign.
 
     >>> import tilegrad as tg
@@ -173,6 +178,8 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+    if dtype is not None and dtypes.dtype(dtype) in dtypes.INTEGER:
+        start, end, step = _whole(start), _whole(end), _whole(step)
     if step == 0 or (end - start) * step < 0 or not math.isfinite(end - start):
         raise TgValueError(f"arange: step {step} does not lead from {start} to {end}")
     count = max(math.ceil((end - start) / step), 0)

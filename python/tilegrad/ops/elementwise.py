@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import dtypes, kernels
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..grad_mode import mode
 from ..kernels import contract
 from ..tape import attach, new_tensor
 from ..tensor import Tensor
-from .rules import constant, convert, elementwise, number, promote, record, result_type, scalar
+from .rules import constant, convert, elementwise, number, promote, record, scalar
 
 _new: Callable[..., Tensor] = new_tensor
 
@@ -104,11 +104,15 @@ def unary(
             node = x._node
             return out if node is None or not mode.enabled else attach(out, rule, (x,), (node,))
 
-    notes = "" if floating else " Integers are taken too."
+    dtypes_taken = (
+        "floating (integers and bool are converted to the default floating\n    dtype)"
+        if floating
+        else "floating or integer (bool is converted to int64)"
+    )
     doc = (
         f"{formula}, element by element.\n\n"
-        f"    input: any shape, floating (integers and bool are converted to the default floating\n"
-        f"    dtype).{notes} The output has the shape and memory order of the input.\n"
+        f"    input: any shape, {dtypes_taken}.\n"
+        f"    The output has the shape and memory order of the input.\n"
         f"    Raises DTypeError for complex input.{f' Source: {source}.' if source else ''}\n\n"
         + _example(example or f"tg.{name}(tg.tensor([0.5])).shape\n    (1,)")
     )
@@ -125,7 +129,9 @@ def real_operand(op: str, x: Any, floating: bool) -> Tensor:
         d = x._array.dtype
         if d in dtypes.FLOATING or (not floating and d in dtypes.INTEGER):
             return x
-    (x,) = promote(op, x, floating=floating or result_type(x) == dtypes.bool_)
+    (x,) = promote(op, x, floating=floating)
+    if x.dtype == dtypes.bool_:
+        x = convert(x, dtypes.int64)
     if x.dtype.kind == "c":
         raise DTypeError(f"{op}: expects a real tensor, got {x.dtype}")
     return x
@@ -241,19 +247,24 @@ def add_inplace(name: str, fn: Callable, op: int | None = None) -> None:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not self._writable(name, args):
-            return self._rebind(convert(fn(self, *args, **kwargs), self.dtype))
+            value = fn(self, *args, **kwargs)
+            if value.shape != self.shape:
+                raise ShapeError(
+                    f"{name}: the result has shape {value.shape}, the tensor {self.shape}"
+                )
+            return self._rebind(convert(value, self.dtype))
         if op is not None and len(args) == 1 and not kwargs and self.is_floating_point():
             a, b = promote(name, self, args[0])
             if a is self:
                 kernels.of(a._array).binary_into(op, a._array, b._array, a._array)
-                return self
+                return self._written()
         value = fn(self.detach() if self._node is not None else self, *args, **kwargs)
         if not _fits(value.dtype, self.dtype):
             raise DTypeError(f"{name}: the result has dtype {value.dtype}, which the tensor of "
                              f"{self.dtype} cannot hold")  # fmt: skip
         array = convert(value, self.dtype)._array
         kernels.of(self._array).copy_into(self._array, array)
-        return self
+        return self._written()
 
     method.__wrapped__ = fn  # type: ignore[attr-defined]  # its signature
     method.__name__ = method.__qualname__ = name

@@ -37,11 +37,11 @@ def _cat_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: An
 CAT = explicit("cat", _cat_vjp)
 
 
-def cat(tensors: Any, dim: int = 0) -> Tensor:
+def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors one after the other along an existing axis.
 
-    tensors: a sequence of tensors that differ in shape along dim only; they are promoted to one
-    dtype. Raises ShapeError, ValueError for an empty sequence.
+    tensors: a sequence of tensors that differ in shape along dim (also called axis) only; they are
+    promoted to one dtype. Raises ShapeError, ValueError for an empty sequence.
 
     >>> import tilegrad as tg
     >>> tg.cat([tg.tensor([1, 2]), tg.tensor([3])])
@@ -54,7 +54,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     first = parts[0]
     if first.ndim == 0:
         raise ShapeError("cat: tensors without dimensions cannot be joined; use stack()")
-    axis = axis_of(dim, first.ndim, "cat")
+    axis = axis_of(dim if axis is None else axis, first.ndim, "cat")
     rest = (*first.shape[:axis], *first.shape[axis + 1 :])
     for n, t in enumerate(parts):
         if t.ndim != first.ndim or (*t.shape[:axis], *t.shape[axis + 1 :]) != rest:
@@ -69,8 +69,8 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
 concat = concatenate = cat
 
 
-def stack(tensors: Any, dim: int = 0) -> Tensor:
-    """The tensors, all of one shape, along a new axis at dim.
+def stack(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """The tensors, all of one shape, along a new axis at dim (also called axis).
 
     >>> import tilegrad as tg
     >>> tg.stack([tg.tensor([1, 2]), tg.tensor([3, 4])], dim=1)
@@ -83,12 +83,15 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
             raise ShapeError(
                 f"stack: tensor {n} has shape {t.shape}, but the first has {parts[0].shape}"
             )
-    axis = axis_of(dim, parts[0].ndim + 1, "stack")
+    axis = axis_of(dim if axis is None else axis, parts[0].ndim + 1, "stack")
     return cat([unsqueeze(t, axis) for t in parts], axis)
 
 
-def _at_least_1d(t: Tensor) -> Tensor:
-    return t if t.ndim else reshape(t, 1)
+def _at_least_1d(op: str, tensors: Any) -> list[Tensor]:
+    """A sequence of tensors, those without dimensions as vectors, then promoted to one dtype."""
+    if not isinstance(tensors, Tensor) and hasattr(tensors, "__iter__"):
+        tensors = [t if t.ndim else reshape(t, 1) for t in (as_operand(t, op) for t in tensors)]
+    return _tensors(op, tensors)
 
 
 def hstack(tensors: Any) -> Tensor:
@@ -98,7 +101,7 @@ def hstack(tensors: Any) -> Tensor:
     >>> tg.hstack([tg.tensor([1, 2]), tg.tensor([3])])
     tensor([1, 2, 3])
     """
-    parts = [_at_least_1d(t) for t in _tensors("hstack", tensors)]
+    parts = _at_least_1d("hstack", tensors)
     return cat(parts, 0 if parts[0].ndim == 1 else 1)
 
 
@@ -110,7 +113,7 @@ def vstack(tensors: Any) -> Tensor:
     tensor([[1, 2],
             [3, 4]])
     """
-    parts = [_at_least_1d(t) for t in _tensors("vstack", tensors)]
+    parts = _at_least_1d("vstack", tensors)
     return cat([unsqueeze(t, 0) if t.ndim == 1 else t for t in parts])
 
 

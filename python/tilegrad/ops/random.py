@@ -344,7 +344,7 @@ def _into(op: str, x: Tensor, y: Tensor) -> Tensor:
     if not x._writable(op, (y,)):
         return x._rebind(y)
     kernels.of(x._array).copy_into(x._array, y._array)
-    return x
+    return x._written()
 
 
 def uniform_(

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from .. import dtypes, kernels
 from ..errors import DTypeError
-from ..errors import ValueError as TgValueError
 from ..grad_mode import mode
 from ..kernels import contract
 from ..tensor import Tensor
@@ -21,6 +20,7 @@ from .rules import (
     axis_of,
     constant,
     convert,
+    either,
     explicit,
     linear,
     record,
@@ -48,12 +48,8 @@ def arguments(
 ) -> tuple[Tensor, tuple[int, ...], bool]:
     """The tensor, the sorted axes and keepdim, under either spelling."""
     x = as_operand(input, op)
-    if axis is not None:
-        if dim is not None:
-            raise TgValueError(f"{op}: dim and axis are two names for one argument; give one")
-        dim = axis
     keep = keepdim if keepdims is None else keepdims
-    return x, axes_of(dim, x.ndim, op), bool(keep)
+    return x, axes_of(either(op, dim, axis), x.ndim, op), bool(keep)
 
 
 def length(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
@@ -87,7 +83,12 @@ def sum(
     if dtype is not None:
         x = convert(x, dtypes.dtype(dtype))
     a = kernels.of(x._array).reduce(_OP["sum"], x._array, axes, keep)
-    return record(SUM, a, (x,), axes)
+    return _as_asked(record(SUM, a, (x,), axes), dtype)
+
+
+def _as_asked(y: Tensor, dtype: Any) -> Tensor:
+    """The dtype asked for, where the kernel counts short integers in int64."""
+    return y if dtype is None else convert(y, dtypes.dtype(dtype))
 
 
 def mean(
@@ -171,7 +172,8 @@ def prod(
     tensor(24.)
     """
     x, axes, keep = arguments("prod", input, dim, keepdim, axis, keepdims)
-    return _prod(x if dtype is None else convert(x, dtypes.dtype(dtype)), axes, keep)
+    x = x if dtype is None else convert(x, dtypes.dtype(dtype))
+    return _as_asked(_prod(x, axes, keep), dtype)
 
 
 def _extreme_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, nodes: Any) -> tuple:
@@ -235,17 +237,26 @@ class ValuesIndices(NamedTuple):
 
 
 def _extreme(op: str, args: tuple, kwargs: dict, whole: Callable, pair: Callable) -> Any:
-    def forms(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    def forms(
+        input: Any,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        other: Any = None,
+        axis: Any = None,
+        keepdims: bool | None = None,
+    ) -> Any:
         if isinstance(dim, Tensor):
             dim, other = None, dim
         if other is not None:
             return pair(input, other)
+        dim = either(op, dim, axis)
+        keepdim = keepdim if keepdims is None else keepdims
         if dim is None:
-            return whole(input)
+            return whole(input, keepdim=keepdim)
         x = as_operand(input, op)
         at = axis_of(dim, x.ndim, op)
-        a = kernels.of(x._array).arg_reduce(_ARG["arg" + op], x._array, at, True)
-        index = constant(a)
+        index = _arg("arg" + op, x, at, True, None, None)
         values = take_along_dim(x, index, at) if x.ndim else x
         if not keepdim and x.ndim:
             shape = tuple([n for i, n in enumerate(x.shape) if i != at])
@@ -282,8 +293,9 @@ def min(input: Any, *args: Any, **kwargs: Any) -> Any:
 _ARG = {name: i for i, name in enumerate(contract.ARG_REDUCE)}
 
 
-def _arg(op: str, input: Any, dim: Any, keepdim: bool) -> Tensor:
-    x = as_operand(input, op)
+def _arg(op: str, input: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool | None) -> Tensor:
+    x, dim = as_operand(input, op), either(op, dim, axis)
+    keepdim = keepdim if keepdims is None else keepdims
     if dim is None:
         flat = reshape(x.detach(), -1)
         a = kernels.of(x._array).arg_reduce(_ARG[op], flat._array, 0, False)
@@ -295,7 +307,14 @@ def _arg(op: str, input: Any, dim: Any, keepdim: bool) -> Tensor:
     return constant(kernels.of(x._array).arg_reduce(_ARG[op], x._array, at, keepdim))
 
 
-def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmax(
+    input: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    axis: int | None = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The index (int64) of the first maximum along dim, or in the flattened tensor; NaN counts as
     the maximum. Raises ValueError over nothing.
 
@@ -303,10 +322,17 @@ def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     >>> tg.argmax(tg.tensor([1.0, 7.0, 7.0]))
     tensor(1)
     """
-    return _arg("argmax", input, dim, keepdim)
+    return _arg("argmax", input, dim, keepdim, axis, keepdims)
 
 
-def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmin(
+    input: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    axis: int | None = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """The index (int64) of the first minimum along dim, or in the flattened tensor; NaN counts as
     the minimum. Raises ValueError over nothing.
 
@@ -314,7 +340,7 @@ def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     >>> tg.argmin(tg.tensor([3.0, 1.0, 1.0]))
     tensor(1)
     """
-    return _arg("argmin", input, dim, keepdim)
+    return _arg("argmin", input, dim, keepdim, axis, keepdims)
 
 
 def _logical(
@@ -358,28 +384,31 @@ def all(
     return _logical("all", input, dim, keepdim, axis, keepdims)
 
 
-def count_nonzero(input: Any, dim: Any = None) -> Tensor:
-    """How many elements over the axes dim are not zero, as int64.
+def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
+    """How many elements over the axes dim are not zero, as int64. axis is another name for dim.
 
     >>> import tilegrad as tg
     >>> tg.count_nonzero(tg.tensor([0.0, 2.0, 3.0]))
     tensor(2)
     """
-    return sum(as_operand(input, "count_nonzero") != 0, dim)
+    return sum(as_operand(input, "count_nonzero") != 0, either("count_nonzero", dim, axis))
 
 
 # --- running sums ---------------------------------------------------------------------------------
 CUMSUM = linear("cumsum", lambda g, axis, shape: flip(cumsum(flip(g, axis), axis), axis))
 
 
-def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
-    """y[i] = x[0] + ... + x[i] along dim; integers and bool give int64.
+def cumsum(
+    input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """y[i] = x[0] + ... + x[i] along dim; integers and bool give int64. axis is another name for
+    dim, of which one must be given.
 
     >>> import tilegrad as tg
     >>> tg.cumsum(tg.tensor([1, 2, 3]), 0)
     tensor([1, 3, 6])
     """
-    return _running("cumsum", CUMSUM, input, dim, dtype)
+    return _running("cumsum", CUMSUM, input, either("cumsum", dim, axis), dtype)
 
 
 def _cumprod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, nodes: Any) -> tuple:
@@ -401,14 +430,17 @@ def _cumprod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, nodes: 
 CUMPROD = explicit("cumprod", _cumprod_vjp, saves=(0,))
 
 
-def cumprod(input: Any, dim: int, *, dtype: Any = None) -> Tensor:
-    """y[i] = x[0] * ... * x[i] along dim; integers and bool give int64.
+def cumprod(
+    input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """y[i] = x[0] * ... * x[i] along dim; integers and bool give int64. axis is another name for
+    dim, of which one must be given.
 
     >>> import tilegrad as tg
     >>> tg.cumprod(tg.tensor([1, 2, 3]), 0)
     tensor([1, 2, 6])
     """
-    return _running("cumprod", CUMPROD, input, dim, dtype)
+    return _running("cumprod", CUMPROD, input, either("cumprod", dim, axis), dtype)
 
 
 def _running(op: str, rule: Any, input: Any, dim: Any, dtype: Any) -> Tensor:
@@ -418,7 +450,7 @@ def _running(op: str, rule: Any, input: Any, dim: Any, dtype: Any) -> Tensor:
     at = axis_of(dim, x.ndim, op)
     flat = x if x.ndim else unsqueeze(x, 0)
     a = kernels.of(x._array).cumulative(contract.CUMULATIVE.index(op), flat._array, at)
-    y = record(rule, a, (flat,), at)
+    y = _as_asked(record(rule, a, (flat,), at), dtype)
     return y if x.ndim else reshape(y, ())
 
 

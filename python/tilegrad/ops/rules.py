@@ -284,12 +284,16 @@ def promote(op: str, *operands: Any, floating: bool = False) -> list[Tensor]:
     return out
 
 
-def number(x: Any, op: str, name: str) -> float:
-    """A parameter as a float."""
+def number(x: Any, op: str, name: str, low: float | None = None, high: float = np.inf) -> float:
+    """A parameter as a float; low: it must lie in [low, high]."""
     try:
-        return float(x)
+        value = float(x)
     except (TypeError, ValueError):
-        raise DTypeError(f"{op}: {name} must be a number, got {type(x).__name__}") from None
+        raise DTypeError(f"{op}: {name} must be a number, got {x!r} ({type(x).__name__})") from None
+    if low is not None and not low <= value <= high:
+        what = f"lie in [{low:g}, {high:g}]" if high < np.inf else f"be at least {low:g}"
+        raise TgValueError(f"{op}: {name} must {what}, got {x}")
+    return value
 
 
 def sizes_of(args: tuple[Any, ...], op: str) -> tuple[int, ...]:
@@ -310,7 +314,14 @@ def axes_of(dim: Any, ndim: int, op: str) -> tuple[int, ...]:
     axes = sorted(axis_of(d, ndim, op) for d in dims)
     if len(set(axes)) != len(axes):
         raise TgValueError(f"{op}: dim {tuple(dims)} names an axis twice")
-    return tuple(axes)
+    return tuple(axes) if ndim else ()  # as in PyTorch, dim 0 of a 0-d tensor is no axis
+
+
+def either(op: str, dim: Any, axis: Any) -> Any:
+    """The argument that has two names."""
+    if axis is not None and dim is not None:
+        raise TgValueError(f"{op}: dim and axis are two names for one argument; give one")
+    return dim if axis is None else axis
 
 
 def axis_of(dim: Any, ndim: int, op: str) -> int:
@@ -320,7 +331,9 @@ def axis_of(dim: Any, ndim: int, op: str) -> int:
     try:
         d = index(dim)
     except TypeError:
-        raise DTypeError(f"{op}: dim must be an int, got {type(dim).__name__}") from None
+        d = None
+    if d is None or isinstance(dim, bool):
+        raise DTypeError(f"{op}: dim must be an int, got {type(dim).__name__}")
     bound = max(ndim, 1)
     if not -bound <= d < bound:
         raise TgIndexError(f"{op}: dim {d} is out of range for a tensor of {ndim} dimensions")

@@ -18,6 +18,7 @@ from .rules import (
     axes_of,
     axis_of,
     convert,
+    either,
     linear,
     record,
     record_view,
@@ -146,26 +147,27 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return reshape(input, (*s[:d], *sizes, *s[d + 1 :]))
 
 
-def squeeze(input: Tensor, dim: Any = None) -> Tensor:
-    """Without the axes of length 1: all of them, or those named by dim (an int or a tuple).
+def squeeze(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
+    """Without the axes of length 1: all of them, or those named by dim, also called axis (an int or
+    a tuple).
 
     >>> import tilegrad as tg
     >>> tg.zeros(1, 2, 1).squeeze().shape
     (2,)
     """
-    drop = axes_of(dim, input.ndim, "squeeze")
+    drop = axes_of(either("squeeze", dim, axis), input.ndim, "squeeze")
     kept = [n for i, n in enumerate(input.shape) if n != 1 or i not in drop]
     return reshape(input, tuple(kept))
 
 
-def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """With a new axis of length 1 at dim, counted in the result.
+def unsqueeze(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """With a new axis of length 1 at dim (also called axis), counted in the result.
 
     >>> import tilegrad as tg
     >>> tg.zeros(2).unsqueeze(-1).shape
     (2, 1)
     """
-    d = axis_of(dim, input.ndim + 1, "unsqueeze")
+    d = axis_of(either("unsqueeze", dim, axis), input.ndim + 1, "unsqueeze")
     return reshape(input, (*input.shape[:d], 1, *input.shape[d:]))
 
 
@@ -209,6 +211,16 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return permute(input, axes)
 
 
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """A view with the axes axis0 and axis1 exchanged: transpose under NumPy's names.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(2, 3).swapaxes(0, 1).shape
+    (3, 2)
+    """
+    return transpose(input, axis0, axis1)
+
+
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and numbers stay.
 
@@ -235,7 +247,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     if len(set(src)) != len(src) or len(set(dst)) != len(dst) or len(src) != len(dst):
         raise TgValueError("movedim: source and destination must name as many different axes")
     order = [i for i in range(input.ndim) if i not in src]
-    for d, s in sorted(zip(dst, src, strict=True)):
+    for d, s in sorted(zip(dst, src, strict=True)) if input.ndim else ():
         order.insert(d, s)
     return permute(input, order)
 
@@ -451,13 +463,12 @@ METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
         reshape, reshape_as, view, view_as, flatten, unflatten, squeeze, unsqueeze, permute,
-        transpose, t, movedim, expand, broadcast_to, expand_as, clone, is_contiguous, contiguous,
-        to, type_as, cpu,
+        transpose, swapaxes, t, movedim, expand, broadcast_to, expand_as, clone, is_contiguous,
+        contiguous, to, type_as, cpu,
     )
 }  # fmt: skip
 METHODS.update(
-    swapaxes=transpose, swapdims=transpose,
-    moveaxis=movedim, ravel=flatten,
+    swapdims=transpose, moveaxis=movedim, ravel=flatten,
     T=property(_reversed_axes),
     mT=property(matrix_transpose),
 )  # fmt: skip
@@ -468,7 +479,7 @@ for _name, _dtype in (
 ):  # fmt: skip
     METHODS[_name] = _caster(_name, _dtype)
 
-swapaxes = swapdims = transpose
+swapdims = transpose
 moveaxis, ravel = movedim, flatten
 
 __all__ = [

@@ -126,6 +126,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     try:
         if input._writable("setitem", (v,)):
             kernels.of(target).copy_into(target, v._array)
+            input._written()
             return
         y = kernels.of(input._array).copy(input._array)
         kernels.of(y).copy_into(y[basic], v._array)
@@ -244,7 +245,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     d = axis_of(dim, input.ndim, "chunk")
     if chunks < 1:
         raise TgValueError(f"chunk: chunks must be at least 1, got {chunks}")
-    return split(input, builtins.max(1, -(-input.shape[d] // chunks)), d)
+    n = input.shape[d]
+    return split(input, -(-n // chunks) if n else [0] * chunks, d)
 
 
 METHODS: dict[str, Any] = {

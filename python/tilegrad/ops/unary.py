@@ -9,9 +9,9 @@ from .. import dtypes, kernels
 from ..errors import ValueError as TgValueError
 from ..kernels import contract
 from ..tensor import Tensor
-from .binary import logical_and, maximum, minimum, where
+from .binary import logical_and, logical_or, maximum, minimum, where
 from .elementwise import METHODS, add_inplace, real_operand, unary, unary_bool
-from .rules import constant, elementwise, promote, record
+from .rules import constant, elementwise, promote, record, result_type
 
 
 def _positive(t: Tensor, x: Tensor) -> Tensor:
@@ -117,13 +117,21 @@ def _clamp_derivative(t: Tensor, x: Tensor, y: Any, low: float, high: float) -> 
 
 
 _CLAMP = elementwise("clamp", _clamp_derivative, saves=(0,))
+_BETWEEN = elementwise(
+    "clamp_between",
+    lambda t, x, low, high, y: t * logical_and(x >= low, x <= high),
+    lambda t, x, low, high, y: t * logical_and(x < low, low <= high),
+    lambda t, x, low, high, y: t * logical_or(x > high, low > high),
+    saves=(0, 1, 2),
+)
 
 
 def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """x limited to [min, max], element by element; NaN stays NaN.
 
     input: any shape and real dtype; min, max: numbers or tensors (broadcast), one may be None.
-    The derivative is 1 inside the closed interval, else 0. Raises ValueError when both are None.
+    The derivative is 1 inside the closed interval; outside it passes to the limit. Where min > max
+    the result is max. Raises ValueError when both are None.
 
     >>> import tilegrad as tg
     >>> tg.clamp(tg.tensor([-2.0, 0.5, 3.0]), 0.0, 1.0)
@@ -140,8 +148,14 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
             if exact:
                 a = kernels.of(x._array).unary(_CLAMP_OP, x._array, *map(float, limits))
                 return record(_CLAMP, a, (x,), tuple(map(float, limits)))
-    y = input if min is None else maximum(input, min)
-    return y if max is None else minimum(y, max)
+    if not dtypes.is_floating(result_type(*(v for v in (input, min, max) if v is not None))):
+        y = input if min is None else maximum(input, min)
+        return y if max is None else minimum(y, max)
+    x, low, high = promote(
+        "clamp", input, -math.inf if min is None else min, math.inf if max is None else max
+    )
+    y = minimum(maximum(x.detach(), low.detach()), high.detach())
+    return record(_BETWEEN, y._array, (x, low, high))
 
 
 _CLAMP_OP = contract.UNARY.index("clamp")

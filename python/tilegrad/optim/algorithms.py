@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ValueError as TgValueError
+from ..ops.rules import number
 from ..tensor import Tensor
 from .optimizer import Optimizer, update, zeros_for
 
@@ -45,6 +46,7 @@ class SGD(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         self._at_least_zero(group, "lr", "momentum", "weight_decay")
+        number(group["dampening"], "SGD", "dampening")
         if group["nesterov"] and (group["momentum"] == 0.0 or group["dampening"] != 0.0):
             raise TgValueError("SGD: nesterov needs a momentum and zero dampening")
 
@@ -54,13 +56,14 @@ class SGD(Optimizer):
         if momentum != 0.0:
             kept = state.get("momentum_buffer")
             first = kept is None
-            if kept is None:
-                kept = state["momentum_buffer"] = zeros_for(p)
+            kept = zeros_for(p) if kept is None else kept
             buffer = kept._array
         update(
             p, "sgd_step", buffer, group["lr"], momentum, group["dampening"],
             group["weight_decay"], group["nesterov"], group["maximize"], first,
         )  # fmt: skip
+        if momentum != 0.0:
+            state["momentum_buffer"] = kept
 
 
 class Adam(Optimizer):
@@ -102,9 +105,12 @@ class Adam(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         self._at_least_zero(group, "lr", "eps", "weight_decay")
-        for i, beta in enumerate(group["betas"]):
-            if not 0.0 <= beta < 1.0:
-                raise TgValueError(f"{type(self).__name__}: betas[{i}] lies in [0, 1), got {beta}")
+        op, betas = type(self).__name__, group["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TgValueError(f"{op}: betas expects two numbers, got {betas}")
+        for i, beta in enumerate(betas):
+            if not 0.0 <= number(beta, op, f"betas[{i}]") < 1.0:
+                raise TgValueError(f"{op}: betas[{i}] lies in [0, 1), got {beta}")
 
     def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
         if not state:
@@ -114,13 +120,13 @@ class Adam(Optimizer):
             if "max_exp_avg_sq" not in state:
                 state["max_exp_avg_sq"] = zeros_for(p)
             largest = state["max_exp_avg_sq"]._array
-        state["step"] += 1
         beta1, beta2 = group["betas"]
         update(
             p, "adam_step", state["exp_avg"]._array, state["exp_avg_sq"]._array, largest,
             group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self._decoupled,
-            group["maximize"], state["step"],
+            group["maximize"], state["step"] + 1,
         )  # fmt: skip
+        state["step"] += 1
 
 
 class AdamW(Adam):

@@ -14,6 +14,7 @@ from ..errors import StateError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import enable_grad, no_grad
 from ..nn.module import zero_grads
+from ..ops.rules import number
 from ..tensor import Tensor, as_tensor
 
 
@@ -69,10 +70,7 @@ class Optimizer:
 
     def _at_least_zero(self, group: dict[str, Any], *names: str) -> None:
         for name in names:
-            if not group[name] >= 0.0:
-                raise TgValueError(
-                    f"{type(self).__name__}: {name} must not be negative, got {group[name]}"
-                )
+            number(group[name], type(self).__name__, name, 0.0)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or fills them with zeros."""
@@ -102,7 +100,7 @@ class Optimizer:
         for g in self.param_groups:
             ids = [numbers.setdefault(p, len(numbers)) for p in g["params"]]
             groups.append({**{k: v for k, v in g.items() if k != "params"}, "params": ids})
-        state = {numbers[p]: dict(s) for p, s in self.state.items() if p in numbers}
+        state = {numbers[p]: dict(s) for p, s in self.state.items() if s and p in numbers}
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -178,3 +176,4 @@ def update(p: Tensor, kernel: str, *args: Any) -> None:
     getattr(module, kernel)(dense, row_major(p._grad._array), *args)
     if dense is not array:
         module.copy_into(array, dense)
+    p._written()
