@@ -102,9 +102,7 @@ class Adam(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         self._at_least_zero(group, "lr", "eps", "weight_decay")
-        for i, beta in enumerate(group["betas"]):
-            if not 0.0 <= beta < 1.0:
-                raise TgValueError(f"{type(self).__name__}: betas[{i}] lies in [0, 1), got {beta}")
+        self._betas_below_one(group)
 
     def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
         if not state:
