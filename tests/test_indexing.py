@@ -240,3 +240,18 @@ def test_flip_is_a_view():
     assert y.tolist() == [9, 2, 1, 0] and y.data_ptr() != x.data_ptr()
     assert tg.fliplr(tg.arange(4).reshape(2, 2)).tolist() == [[1, 0], [3, 2]]
     assert tg.flipud(tg.arange(2)).tolist() == [1, 0]
+
+
+def test_numbers_are_rounded_once():
+    """0.1 written into float64 is 0.1, not its float32."""
+    x = tg.zeros(3, dtype=tg.float64)
+    x[0] = 0.1
+    x[tg.tensor([1])] = 0.1
+    x[tg.tensor([False, False, True])] = 0.1
+    assert x.tolist() == [0.1] * 3
+    assert tg.empty(1, dtype=tg.float64).fill_(0.1).item() == 0.1
+    assert x.masked_fill(x > 0, 0.2).tolist() == [0.2] * 3
+    assert x.index_fill(0, tg.tensor([1]), 0.2).tolist() == [0.1, 0.2, 0.1]
+    n = tg.zeros(1, dtype=tg.int64)
+    n[0] = 2.7
+    assert n.tolist() == [2]

@@ -18,7 +18,7 @@ from ..errors import IndexError as TgIndexError
 from ..kernels.contract import BINARY
 from ..tensor import Tensor, from_numpy
 from .index import as_index, index_tensor, nonzero, take_slices
-from .rules import convert, explicit, linear, promote, record, sum_to
+from .rules import assigned, convert, explicit, linear, record, sum_to
 from .shape import broadcast_shapes, broadcast_to, permute, reshape, unsqueeze
 from .slicing import getitem
 
@@ -248,8 +248,7 @@ def _assigned(op: str, x: Tensor, index: Any, value: Any) -> tuple[Tensor, Tenso
         flat = _flat_index(x, index)
     except TgIndexError as e:
         raise renamed(e, op, f" (the tensor has shape {x.shape})") from None
-    (v,) = promote(op, value)
-    v = convert(v, x.dtype)
+    v = assigned(op, value, x.dtype)
     while v.ndim > flat.ndim and v.shape[0] == 1:
         v = reshape(v, v.shape[1:])
     lead = flat.ndim - v.ndim

@@ -18,7 +18,7 @@ from ..kernels.contract import REDUCE
 from ..tensor import Tensor, from_numpy, host_array
 from .binary import where
 from .elementwise import add_inplace
-from .rules import as_operand, axis_of, constant, convert, explicit, record
+from .rules import as_operand, assigned, axis_of, constant, convert, explicit, record
 from .shape import broadcast_shapes, broadcast_to, clone, reshape, unsqueeze
 from .slicing import getitem, setitem
 
@@ -294,7 +294,8 @@ def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
         raise ShapeError(f"masked_fill: value must have no dimensions, got shape {v.shape}")
     if dtypes.category(v.dtype) > dtypes.category(input.dtype):
         raise DTypeError(f"masked_fill: a tensor of {input.dtype} cannot hold a value of {v.dtype}")
-    return where(mask_tensor(mask, "masked_fill"), convert(v, input.dtype), input)
+    v = assigned("masked_fill", value, input.dtype)
+    return where(mask_tensor(mask, "masked_fill"), v, input)
 
 
 def masked_select(input: Tensor, mask: Any) -> Tensor:

@@ -243,6 +243,13 @@ def as_operand(x: Any, op: str) -> Tensor:
     raise DTypeError(f"{op}: expects tensors, arrays or numbers, got {type(x).__name__}")
 
 
+def assigned(op: str, value: Any, dtype: np.dtype) -> Tensor:
+    """What is written into a tensor of a dtype, converted to that; a number is rounded once."""
+    if isinstance(value, float) and dtypes.is_floating(dtype):
+        return scalar(value, dtype, op)
+    return convert(promote(op, value)[0], dtype)
+
+
 def result_type(*operands: Any) -> np.dtype:
     """The promoted dtype of tensors, arrays and numbers, by PyTorch's rules.
 

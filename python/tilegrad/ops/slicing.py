@@ -12,7 +12,7 @@ from ..errors import IndexError as TgIndexError
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
-from .rules import axis_of, convert, explicit, linear, promote, record, record_view, sum_to, zeros
+from .rules import assigned, axis_of, explicit, linear, record, record_view, sum_to, zeros
 from .shape import reshape
 
 
@@ -114,8 +114,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
         advanced_setitem(input, index, value)
         return
-    (v,) = promote("setitem", value)
-    v = convert(v, input.dtype)
+    v = assigned("setitem", value, input.dtype)
     try:
         target = input._array[basic]
     except IndexError as e:

@@ -105,12 +105,7 @@ class Adam(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         self._at_least_zero(group, "lr", "eps", "weight_decay")
-        op, betas = type(self).__name__, group["betas"]
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TgValueError(f"{op}: betas expects two numbers, got {betas}")
-        for i, beta in enumerate(betas):
-            if not 0.0 <= number(beta, op, f"betas[{i}]") < 1.0:
-                raise TgValueError(f"{op}: betas[{i}] lies in [0, 1), got {beta}")
+        self._betas_below_one(group)
 
     def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
         if not state:

@@ -1,4 +1,4 @@
-"""Optimizer: the base of SGD, Adam and AdamW."""
+"""Optimizer: the base of all optimizers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,27 @@ from ..nn.module import zero_grads
 from ..ops.rules import number
 from ..tensor import Tensor, as_tensor
 
+_NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "step": int, "mu_product": float, "eta": float, "mu": float,
+}  # fmt: skip
+
 
 class Optimizer:
     """Holds parameters in groups of equal settings and the state of each parameter.
 
     params: tensors, or dicts ``{"params": tensors, setting: value, ...}`` that override defaults.
+
+    Every optimizer but LBFGS knows the setting "l1_decay" of a group, a decoupled L1 penalty: after
+    each step the parameters move by lr * l1_decay towards zero and stay there, which leaves exact
+    zeros (soft thresholding: Beck and Teboulle, 2009).
+
+    >>> import tilegrad as tg
+    >>> x = tg.tensor([1.0, 0.1], requires_grad=True)
+    >>> optimizer = tg.optim.SGD([{"params": [x], "l1_decay": 1.0}], lr=0.25)
+    >>> x.grad = tg.zeros(2)
+    >>> optimizer.step()
+    >>> x.tolist()
+    [0.75, 0.0]
     """
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
@@ -62,8 +78,13 @@ class Optimizer:
             if id(p) in held:
                 raise TgValueError(f"{op}: a parameter of shape {p.shape} appears twice")
             held.add(id(p))
-        self._check(group)
+        self._check_all(group)
         self.param_groups.append(group)
+
+    def _check_all(self, group: dict[str, Any]) -> None:
+        if "l1_decay" in group:
+            self._at_least_zero(group, "l1_decay")
+        self._check(group)
 
     def _check(self, group: dict[str, Any]) -> None:
         """Raises ValueError for settings outside their range."""
@@ -71,6 +92,14 @@ class Optimizer:
     def _at_least_zero(self, group: dict[str, Any], *names: str) -> None:
         for name in names:
             number(group[name], type(self).__name__, name, 0.0)
+
+    def _betas_below_one(self, group: dict[str, Any]) -> None:
+        op, betas = type(self).__name__, group["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TgValueError(f"{op}: betas expects two numbers, got {betas}")
+        for i, beta in enumerate(betas):
+            if not 0.0 <= number(beta, op, f"betas[{i}]") < 1.0:
+                raise TgValueError(f"{op}: betas[{i}] lies in [0, 1), got {beta}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or fills them with zeros."""
@@ -87,6 +116,8 @@ class Optimizer:
             for p in group["params"]:
                 if p._grad is not None:
                     self._step(p, group, self.state[p])
+                    if group.get("l1_decay"):
+                        _threshold(p, group["lr"] * group["l1_decay"])
         return loss
 
     def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
@@ -126,16 +157,35 @@ class Optimizer:
         for n, entries in state_dict["state"].items():
             if n not in by_number:
                 raise StateError(f"{op}: the state names parameter {n!r}, which no group holds")
-            state[by_number[n]] = {k: _own(op, n, k, v, by_number[n]) for k, v in entries.items()}
+            p = by_number[n]
+            state[p] = {k: self._own(n, k, v, p) for k, v in entries.items()}
         loaded = [
             {**g, **deepcopy({k: v for k, v in s.items() if k != "params"})}
             for g, s in zip(groups, saved, strict=True)
         ]
         for group in loaded:
-            self._check(group)
+            self._check_all(group)
         self.state = state
         for group, new in zip(groups, loaded, strict=True):
             group.update(new)
+
+    def _own(self, number: Any, name: str, value: Any, p: Tensor) -> Any:
+        """A private copy of one entry of a loaded state, in the dtype of its parameter; counts and
+        factors, which PyTorch keeps as 0-d tensors, as numbers."""
+        if name in _NUMBERS:
+            return _NUMBERS[name](value)
+        return self._copied(number, name, value, p, p.shape)
+
+    def _copied(self, number: Any, name: str, value: Any, p: Tensor, shape: tuple[int, ...]) -> Any:
+        if not isinstance(value, (Tensor, np.ndarray)):
+            return deepcopy(value)
+        t: Any = as_tensor(value)
+        if t.shape != shape:
+            raise StateError(
+                f"{type(self).__name__}.load_state_dict: {name} of parameter {number} has shape "
+                f"{t.shape}, expected {shape}"
+            )
+        return t.detach().to(p.dtype).clone(memory_format="contiguous")
 
     def __repr__(self) -> str:
         lines = []
@@ -143,18 +193,6 @@ class Optimizer:
             lines.append(f"  Parameter Group {i}")
             lines += [f"    {k}: {v}" for k, v in sorted(g.items()) if k != "params"]
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
-
-
-def _own(op: str, number: Any, name: str, value: Any, p: Tensor) -> Any:
-    """A private copy of one entry of a loaded state, in the dtype of its parameter."""
-    if not isinstance(value, (Tensor, np.ndarray)):
-        return deepcopy(value)
-    t: Any = as_tensor(value)
-    if t.shape != p.shape:
-        raise StateError(
-            f"{op}: {name} of parameter {number} has shape {t.shape}, the parameter {p.shape}"
-        )
-    return t.detach().to(p.dtype).clone(memory_format="contiguous")
 
 
 def row_major(array: Any) -> Any:
@@ -177,3 +215,40 @@ def update(p: Tensor, kernel: str, *args: Any) -> None:
     if dense is not array:
         module.copy_into(array, dense)
     p._written()
+
+
+def downhill(p: Any, group: dict[str, Any]) -> Any:
+    """The gradient to go against, with maximize and weight decay seen to; never written into.
+
+    With decoupled_weight_decay the decay has shrunk the parameter itself.
+    """
+    p._writable("optimizer step", ())
+    g = -p._grad if group.get("maximize") else p._grad
+    decay = group.get("weight_decay", 0.0)
+    if decay and group.get("decoupled_weight_decay"):
+        p.mul_(1.0 - group["lr"] * decay)
+    elif decay:
+        g = g.add(p, alpha=decay)
+    return g
+
+
+def _threshold(p: Any, by: float) -> None:
+    """Moves every element towards zero, at most to it."""
+    p.copy_(p.sign() * (p.abs() - by).clamp_(min=0.0))
+
+
+def kept(state: dict[str, Any], name: str, p: Tensor) -> Any:
+    """An entry of the state that begins as zeros when an option first needs it."""
+    if name not in state:
+        state[name] = zeros_for(p)
+    return state[name]
+
+
+def mix(average: Any, value: Any, share: float) -> None:
+    """Moves the average by its share of the way to value."""
+    average.add_((value - average).mul_(share))
+
+
+def mix_square(average: Any, g: Any, keep: float) -> None:
+    """average = keep * average + (1 - keep) * g**2."""
+    average.mul_(keep).add_((g * g).mul_(1.0 - keep))

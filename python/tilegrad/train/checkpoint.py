@@ -21,6 +21,7 @@ from ..errors import DataError, DTypeError, PackageError, StateError
 from ..errors import FileNotFoundError as TgFileNotFoundError
 from ..generator import default_generator
 from ..nn.module import Module
+from ..ops.join import stack
 from ..tensor import Tensor, from_numpy
 
 FORMAT = 1
@@ -152,6 +153,8 @@ def save_checkpoint(
         plain: dict[str, Any] = {}
         for number, entries in state["state"].items():
             for k, v in entries.items():
+                if isinstance(v, list) and v and isinstance(v[0], Tensor):
+                    v = stack(v)
                 if isinstance(v, Tensor):
                     tensors[f"optimizer.{number}.{k}"] = v
                 else:
