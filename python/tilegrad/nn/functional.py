@@ -20,6 +20,34 @@ from ..ops import sigmoid as sigmoid
 from ..ops import softmax as softmax
 from ..ops import softplus as softplus
 from ..ops import tanh as tanh
+from ..ops.activation import celu as celu
+from ..ops.activation import elu_ as elu_
+from ..ops.activation import gaussian as gaussian
+from ..ops.activation import glu as glu
+from ..ops.activation import gumbel_softmax as gumbel_softmax
+from ..ops.activation import hardshrink as hardshrink
+from ..ops.activation import hardsigmoid as hardsigmoid
+from ..ops.activation import hardswish as hardswish
+from ..ops.activation import hardtanh as hardtanh
+from ..ops.activation import hardtanh_ as hardtanh_
+from ..ops.activation import into as _into
+from ..ops.activation import leaky_relu_ as leaky_relu_
+from ..ops.activation import logsigmoid as logsigmoid
+from ..ops.activation import maxout as maxout
+from ..ops.activation import mish as mish
+from ..ops.activation import prelu as prelu
+from ..ops.activation import relu6 as relu6
+from ..ops.activation import relu_ as relu_
+from ..ops.activation import rrelu as rrelu
+from ..ops.activation import rrelu_ as rrelu_
+from ..ops.activation import selu as selu
+from ..ops.activation import softmin as softmin
+from ..ops.activation import softshrink as softshrink
+from ..ops.activation import softsign as softsign
+from ..ops.activation import sparsemax as sparsemax
+from ..ops.activation import tanhshrink as tanhshrink
+from ..ops.activation import threshold as threshold
+from ..ops.activation import threshold_ as threshold_
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
 from ..ops.index import embedding as embedding
@@ -46,10 +74,6 @@ from ..ops.random import dropout1d as dropout1d
 from ..ops.random import dropout2d as dropout2d
 from ..ops.random import dropout3d as dropout3d
 from ..tensor import Tensor
-
-
-def _into(input: Any, y: Tensor, inplace: bool) -> Tensor:
-    return input.copy_(y) if inplace else y
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -154,9 +178,13 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cross_entropy", "dropout", "dropout1d", "dropout2d", "dropout3d",
-    "elu", "embedding", "gelu", "group_norm", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss",
-    "normalize", "one_hot", "pad", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "batch_norm", "celu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "cross_entropy", "dropout", "dropout1d", "dropout2d", "dropout3d", "elu",
+    "elu_", "embedding", "gaussian", "gelu", "glu", "group_norm", "gumbel_softmax", "hardshrink",
+    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "l1_loss", "layer_norm", "leaky_relu",
+    "leaky_relu_", "linear", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "max_pool3d",
+    "maxout", "mish", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu",
+    "relu6", "relu_", "rrelu", "rrelu_", "selu", "sigmoid", "silu", "softmax", "softmin",
+    "softplus", "softshrink", "softsign", "sparsemax", "tanh", "tanhshrink", "threshold",
+    "threshold_",
 ]  # fmt: skip
