@@ -38,7 +38,7 @@ def evaluate(lib, from_numpy, row):
     """[shapes, <weights, results>, <weights, gradient> per floating input] of a row."""
     xs = {}
     for name, a in inputs_of(row).items():
-        xs[name] = from_numpy(np.ascontiguousarray(a))
+        xs[name] = from_numpy(np.array(a, order="C"))
         if a.dtype == np.float64:
             xs[name].requires_grad_()
 
@@ -48,7 +48,10 @@ def evaluate(lib, from_numpy, row):
             p.data = from_numpy(wave(tuple(p.shape), i + 5))
         return module
 
-    names = {"F": lib.nn.functional, "nn": lib.nn, "lib": lib, "fill": fill, **xs}
+    def const(*shape):
+        return from_numpy(wave(shape, 9) ** 2 + 0.1)
+
+    names = {"F": lib.nn.functional, "nn": lib.nn, "lib": lib, "fill": fill, "const": const, **xs}
     y = eval(row[0], names)
     ys = list(y) if isinstance(y, (tuple, list)) else [y]
     total, shapes = 0.0, []
@@ -63,6 +66,10 @@ def evaluate(lib, from_numpy, row):
             g = np.zeros(tuple(x.shape)) if x.grad is None else np.asarray(x.grad.numpy())
             slopes.append(float((g.reshape(-1) * np.cos(0.5 * np.arange(g.size))).sum()))
     return [shapes, float(total.item()), slopes]
+
+
+def rows(inputs, *calls):
+    return [(call, inputs) for call in calls]
 
 
 X = {"x": (3, 8)}
@@ -90,6 +97,56 @@ ROWS = [
     ("nn.PReLU(3).double()(x)", IMAGE),
     ("nn.Softmax2d()(x)", IMAGE),
     ("nn.RReLU(0.1, 0.9).eval()(x)", X),
+    *rows(
+        PAIR,
+        "F.smooth_l1_loss(x, y, beta=0.7)", "F.huber_loss(x, y, 'sum', 0.7)",
+        "nn.SmoothL1Loss(reduction='none')(x, y)", "nn.HuberLoss(delta=2.0)(x, y)",
+        "F.mse_loss(x, y, weight=const(4, 5))", "F.l1_loss(x, y, weight=const(4, 5))",
+        "F.l1_loss(x, y, False)", "F.huber_loss(x, y, weight=const(4, 5))",
+        "F.binary_cross_entropy(x.sigmoid(), y.sigmoid())",
+        "F.binary_cross_entropy(x.sigmoid(), y.sigmoid(), weight=const(5))",
+        "nn.BCEWithLogitsLoss(reduction='none')(x * 9, y.sigmoid())",
+        "F.binary_cross_entropy_with_logits(x, y.sigmoid(), const(4, 5), pos_weight=const(5))",
+        "F.kl_div(x, y.softmax(1), reduction='batchmean')", "F.kl_div(x, y, log_target=True)",
+        "F.kl_div(x, (y - 1).clamp(min=0).detach(), reduction='sum')",
+        "F.poisson_nll_loss(x, y.exp(), full=True)",
+        "F.poisson_nll_loss(x.exp(), y.exp(), log_input=False, full=True)",
+        "nn.PoissonNLLLoss(eps=0.1, log_input=False)(x.exp(), y.exp())",
+        "F.gaussian_nll_loss(x, y, y.exp())", "F.gaussian_nll_loss(x, y, y[:, 0].exp(), True)",
+        "F.gaussian_nll_loss(x, y, y[:, :1].exp(), reduction='none')",
+        "F.gaussian_nll_loss(x, x * 2, (y - 1).clamp(min=0))",
+        "F.soft_margin_loss(x * 9, y.sign().detach())", "F.hinge_embedding_loss(x, y.sign(), 0.7)",
+        "nn.HingeEmbeddingLoss(reduction='sum')(x, y.sign())",
+        "F.margin_ranking_loss(x, y, (x * y).sign(), 0.2)", "nn.MarginRankingLoss()(x, y, -y)",
+        "F.cosine_embedding_loss(x, y, y[:, 0].sign(), -0.3)",
+        "nn.CosineEmbeddingLoss()(x[0], y[0], lib.tensor(1))",
+        "nn.MultiLabelSoftMarginLoss(reduction='none')(x, y.sigmoid())",
+        "F.multilabel_soft_margin_loss(x, y.sigmoid(), y[0].exp().detach())",
+        "F.triplet_margin_loss(x, y, x[:, [1, 2, 0, 4, 3]])",
+        "F.triplet_margin_loss(x, y, x + y, 2.0, 3, 0.01, True)",
+        "nn.TripletMarginWithDistanceLoss(margin=0.5, swap=True)(x, y, x.sin())",
+        "nn.CosineSimilarity()(x, y)", "F.cosine_similarity(x, y[:, :1], 0)",
+        "F.pairwise_distance(x, y)", "nn.PairwiseDistance(1.5, 0.1, True)(x, y)",
+        "F.pdist(x)", "F.pdist(x, 1)", "F.pdist(x, float('inf'))", "F.pdist(x, 3.0)",
+    ),
+    ("F.binary_cross_entropy(x, y.detach())", {"x": [0.0, 1.0, 0.0], "y": [0.0, 1.0, 1.0]}),
+    ("F.cosine_similarity(x, y, 0)", {"x": [0.0, 0.0], "y": [1.0, 2.0]}),
+    ("F.hinge_embedding_loss(x, y)", {"x": [1.0, 2.0, 0.5], "y": [-1, 1, -1]}),
+    ("F.multi_margin_loss(x, i)", {"x": (4, 5), "i": (5, (4,))}),
+    ("F.multi_margin_loss(x, i, 2, 0.5, x[0].exp().detach(), reduction='none')",
+     {"x": (4, 5), "i": (5, (4,))}),
+    ("nn.MultiMarginLoss()(x, i)", {"x": (5,), "i": (5, ())}),
+    ("F.multilabel_margin_loss(x, i)",
+     {"x": (3, 4), "i": [[3, 0, -1, 1], [2, 2, 1, -1], [-1, 0, 0, 0]]}),
+    ("nn.MultiLabelMarginLoss(reduction='sum')(x, i)", {"x": (4,), "i": [1, 0, -1, 1]}),
+    *rows(
+        {"x": (7, 3, 5), "i": [[1, 2, 2], [3, 3, 3], [4, 1, 0]]},
+        "F.ctc_loss(x.log_softmax(2), i, (7, 6, 7), (3, 3, 1))",
+        "F.ctc_loss(x.log_softmax(2), i, (7, 7, 7), (3, 3, 2), reduction='none')",
+        "F.ctc_loss(x.log_softmax(2), i, (5, 4, 7), (3, 3, 2), zero_infinity=True)",
+        "nn.CTCLoss(4, 'sum')(x.log_softmax(2), i[:2].reshape(-1)[:5], (7, 7, 4), (2, 0, 3))",
+        "nn.CTCLoss(0)(x[:, 0].log_softmax(1), i[0], lib.tensor(7), lib.tensor(3))",
+    ),
 ]  # fmt: skip
 
 

@@ -159,7 +159,6 @@ def test_transposed_convolution_is_the_adjoint(ndim):
         (lambda: nn.GroupNorm(3, 4), "num_channels 4 must be divisible by num_groups 3"),
         (lambda: nn.Dropout(1.5), r"p must lie in \[0, 1\], got 1.5"),
         (lambda: nn.Embedding(3, 2, 3), "padding_idx 3 is outside of 3 rows"),
-        (lambda: nn.MSELoss(True), "size_average and reduce are not supported"),
     ],
 )
 def test_layers_refuse_bad_settings(make, text):
@@ -351,8 +350,9 @@ def test_regression_losses():
     assert_close(nn.L1Loss()(x, y), np.array(np.abs(d).mean()), reduction_length=12)
     with pytest.warns(UserWarning, match=r"input has shape \(3, 4\), target \(4,\)"):
         F.mse_loss(x, y[0])
+    assert nn.MSELoss(False).reduction == "sum" and nn.L1Loss(reduce=False).reduction == "none"
     with pytest.raises(TgValueError, match="reduction must be"):
-        F.l1_loss(x, y, "average")
+        F.l1_loss(x, y, reduction="average")
 
 
 def test_classification_losses():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from .. import ops
@@ -50,9 +49,33 @@ from ..ops.activation import threshold as threshold
 from ..ops.activation import threshold_ as threshold_
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
+from ..ops.ctc import ctc_loss as ctc_loss
+from ..ops.distance import cosine_similarity as cosine_similarity
+from ..ops.distance import pairwise_distance as pairwise_distance
+from ..ops.distance import pdist as pdist
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.join import pad as pad
+from ..ops.loss import binary_cross_entropy as binary_cross_entropy
+from ..ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from ..ops.loss import gaussian_nll_loss as gaussian_nll_loss
+from ..ops.loss import huber_loss as huber_loss
+from ..ops.loss import kl_div as kl_div
+from ..ops.loss import l0_loss as l0_loss
+from ..ops.loss import l1_loss as l1_loss
+from ..ops.loss import mse_loss as mse_loss
+from ..ops.loss import poisson_nll_loss as poisson_nll_loss
+from ..ops.loss import smooth_l1_loss as smooth_l1_loss
+from ..ops.margin import cosine_embedding_loss as cosine_embedding_loss
+from ..ops.margin import exponential_loss as exponential_loss
+from ..ops.margin import hinge_embedding_loss as hinge_embedding_loss
+from ..ops.margin import margin_ranking_loss as margin_ranking_loss
+from ..ops.margin import multi_margin_loss as multi_margin_loss
+from ..ops.margin import multilabel_margin_loss as multilabel_margin_loss
+from ..ops.margin import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from ..ops.margin import soft_margin_loss as soft_margin_loss
+from ..ops.margin import triplet_margin_loss as triplet_margin_loss
+from ..ops.margin import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from ..ops.normalization import batch_norm as batch_norm
 from ..ops.normalization import group_norm as group_norm
 from ..ops.normalization import layer_norm as layer_norm
@@ -132,59 +155,21 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     return input * 0.5 * (ops.tanh(inner) + 1.0)
 
 
-# --- losses ---------------------------------------------------------------------------------------
-def _reduced(op: str, y: Any, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return y.mean()
-    if reduction == "sum":
-        return y.sum()
-    if reduction == "none":
-        return y
-    raise TgValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-
-
-def _difference(op: str, input: Tensor, target: Tensor) -> Tensor:
-    if input.shape != target.shape:
-        warnings.warn(
-            f"{op}: input has shape {input.shape}, target {target.shape}; they are broadcast, "
-            "which is rarely meant",
-            stacklevel=3,
-        )
-    return ops.sub(input, target)
-
-
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)**2, averaged, summed or (reduction "none") as it is. Warns where the shapes
-    differ.
-
-    >>> import tilegrad as tg
-    >>> mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
-    tensor(2.)
-    """
-    return _reduced("mse_loss", ops.square(_difference("mse_loss", input, target)), reduction)
-
-
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|, averaged, summed or (reduction "none") as it is. Warns where the shapes
-    differ.
-
-    >>> import tilegrad as tg
-    >>> l1_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
-    tensor(1.)
-    """
-    return _reduced("l1_loss", ops.abs(_difference("l1_loss", input, target)), reduction)
-
-
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "celu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cross_entropy", "dropout", "dropout1d", "dropout2d", "dropout3d", "elu",
-    "elu_", "embedding", "gaussian", "gelu", "glu", "group_norm", "gumbel_softmax", "hardshrink",
-    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "l1_loss", "layer_norm", "leaky_relu",
-    "leaky_relu_", "linear", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "max_pool3d",
-    "maxout", "mish", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu",
-    "relu6", "relu_", "rrelu", "rrelu_", "selu", "sigmoid", "silu", "softmax", "softmin",
-    "softplus", "softshrink", "softsign", "sparsemax", "tanh", "tanhshrink", "threshold",
-    "threshold_",
+    "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "ctc_loss", "dropout",
+    "dropout1d", "dropout2d", "dropout3d", "elu", "elu_", "embedding", "exponential_loss",
+    "gaussian", "gaussian_nll_loss", "gelu", "glu", "group_norm", "gumbel_softmax", "hardshrink",
+    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss", "huber_loss",
+    "kl_div", "l0_loss", "l1_loss", "layer_norm", "leaky_relu", "leaky_relu_", "linear",
+    "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
+    "maxout", "mish", "mse_loss", "multi_margin_loss", "multilabel_margin_loss",
+    "multilabel_soft_margin_loss", "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance",
+    "pdist", "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rrelu", "rrelu_", "selu",
+    "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus",
+    "softshrink", "softsign", "sparsemax", "tanh", "tanhshrink", "threshold", "threshold_",
+    "triplet_margin_loss", "triplet_margin_with_distance_loss",
 ]  # fmt: skip

@@ -142,12 +142,13 @@ def _weights(op: str, weight: Any, x: Tensor, classes: int) -> Tensor | None:
     return w
 
 
-def _legacy_reduction(op: str, size_average: Any, reduce: Any, reduction: str) -> str:
+def legacy_reduction(op: str, size_average: Any, reduce: Any, reduction: str) -> str:
+    """reduction, or what its former names ask for."""
     if size_average is not None or reduce is not None:
         average = size_average is None or bool(size_average)
         reduction = ("mean" if average else "sum") if reduce is None or reduce else "none"
     if reduction not in ("mean", "sum", "none"):
-        raise TgValueError(f"{op}: reduction is 'mean', 'sum' or 'none', got {reduction!r}")
+        raise TgValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     return reduction
 
 
@@ -193,7 +194,7 @@ def cross_entropy(
     """
     op = "cross_entropy"
     x = as_operand(input, op)
-    reduction = _legacy_reduction(op, size_average, reduce, reduction)
+    reduction = legacy_reduction(op, size_average, reduce, reduction)
     if not dtypes.is_floating(x.dtype):
         raise DTypeError(f"{op}: input must be floating, got {x.dtype}")
     if not 0.0 <= label_smoothing <= 1.0:
@@ -250,7 +251,7 @@ def nll_loss(
     """
     op = "nll_loss"
     x = as_operand(input, op)
-    reduction = _legacy_reduction(op, size_average, reduce, reduction)
+    reduction = legacy_reduction(op, size_average, reduce, reduction)
     shape = as_operand(target, op).shape
     x, t = _targets(op, x, target, ignore_index)
     ignored = t == ignore_index
