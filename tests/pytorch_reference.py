@@ -45,7 +45,7 @@ def evaluate(lib, from_numpy, row):
     def fill(module):
         module.double()
         for i, p in enumerate(module.parameters()):
-            p.data = from_numpy(wave(tuple(p.shape), i + 5))
+            p.data = from_numpy(wave(tuple(p.shape), i + 5).copy())
         return module
 
     def const(*shape):
@@ -146,6 +146,78 @@ ROWS = [
         "F.ctc_loss(x.log_softmax(2), i, (5, 4, 7), (3, 3, 2), zero_infinity=True)",
         "nn.CTCLoss(4, 'sum')(x.log_softmax(2), i[:2].reshape(-1)[:5], (7, 7, 4), (2, 0, 3))",
         "nn.CTCLoss(0)(x[:, 0].log_softmax(1), i[0], lib.tensor(7), lib.tensor(3))",
+    ),
+    *rows(
+        IMAGE,
+        "F.unfold(x, (2, 3), 1, 1, (1, 2))", "nn.Unfold(2, dilation=2)(x)",
+        "F.fold(F.unfold(x, 2), (4, 5), 2)", "F.fold(F.unfold(x, 3, 1, 1, 2), (4, 5), 3, 1, 1, 2)",
+        "nn.Fold((4, 6), 2, stride=2)(x.reshape(2, 12, 5)[:, :, [0, 1, 2, 3, 4, 1]])",
+        "F.lp_pool2d(x.exp(), 3, 2)", "nn.LPPool2d(2, 2, 1, True)(x)",
+        "nn.LPPool1d(2, 3)(x[0])", "nn.LPPool3d(2, (1, 2, 2))(x)",
+        "F.max_unpool2d(*F.max_pool2d(x[..., :4], 2, return_indices=True), 2)",
+        "nn.MaxUnpool2d(2, 2)(*F.max_pool2d(x, 2, return_indices=True), output_size=(4, 5))",
+        "F.max_unpool1d(*F.max_pool1d(x[0, :, 0], 3, 2, return_indices=True), 3, 2)",
+        "F.fractional_max_pool2d(x, 2, (2, 3), _random_samples=const(2, 3, 2) / 5)",
+        "nn.FractionalMaxPool2d((1, 2), output_ratio=0.6, _random_samples=const(2, 3, 2) / 5)(x)",
+        "nn.FractionalMaxPool3d((1, 2, 2), (2, 2, 3), _random_samples=const(1, 2, 3) / 5)(x[None])",
+        "F.pixel_unshuffle(x[..., :4], 2)", "nn.PixelShuffle(2)(x.reshape(2, 12, 5, 1))",
+        "F.channel_shuffle(x.reshape(2, 6, 5, 2), 3)", "nn.ChannelShuffle(3)(x)",
+        *[f"F.interpolate(x, {how})" for how in (
+            "(7, 3)", "scale_factor=1.7", "(6, 7), mode='nearest-exact'",
+            "scale_factor=(2, 0.7), mode='nearest-exact'", "(7, 3), mode='bilinear'",
+            "scale_factor=(1.3, 2.1), mode='bilinear'",
+            "scale_factor=1.3, mode='bilinear', recompute_scale_factor=True",
+            "(7, 3), mode='bilinear', align_corners=True", "(7, 3), mode='bicubic'",
+            "scale_factor=0.61, mode='bicubic'", "(1, 9), mode='bicubic', align_corners=True",
+            "(3, 8), mode='area'",
+        )],
+        "F.interpolate(x[0], 7, mode='linear')", "F.interpolate(x[None], (3, 5, 2), mode="
+        "'trilinear')", "F.interpolate(x[None], scale_factor=2.5, mode='nearest')",
+        "nn.Upsample(scale_factor=2, mode='bilinear')(x)", "nn.UpsamplingNearest2d(size=7)(x)",
+        "nn.UpsamplingBilinear2d(scale_factor=2)(x)",
+        "nn.CircularPad2d((1, 2, 3, 0))(x)", "nn.ReflectionPad2d((1, 2, 3, 0))(x)",
+        "nn.ReplicationPad2d((1, 2, 3, 0))(x)", "nn.ConstantPad2d((1, -1, 3, 0), 2.5)(x)",
+        "nn.ZeroPad2d(2)(x)", "nn.ReplicationPad3d(1)(x)", "nn.CircularPad3d(2)(x[None])",
+        "nn.CircularPad1d(2)(x[0])",
+        "F.instance_norm(x)", "fill(nn.InstanceNorm2d(3, affine=True))(x)",
+        "nn.InstanceNorm2d(3, track_running_stats=True).double().eval()(x)",
+        "fill(nn.InstanceNorm1d(3, affine=True))(x[0].reshape(3, 20))",
+        "F.rms_norm(x, (5,))", "fill(nn.RMSNorm((4, 5), 0.1))(x)",
+        "F.local_response_norm(x, 2, 0.5, 0.6, 2.0)", "nn.LocalResponseNorm(3, 0.3)(x[0])",
+        "F.affine_grid(x[:, 0, :2, :3], (2, 1, 3, 4))",
+        "F.affine_grid(x[:1, 0:1, :3, :4].reshape(1, 3, 4), (1, 1, 2, 3, 4), True)",
+        "F.alpha_dropout(x, 0.3, False)", "nn.AlphaDropout(1.0)(x)",
+    ),
+    *rows(
+        {"x": (2, 3, 4, 5), "g": (2, 6, 3, 2)},
+        *[
+            f"F.grid_sample(x, g{mode}, padding_mode='{padding}', align_corners={align})"
+            for mode in (" * 0.7", " * 4", " * 0.7, mode='nearest'")
+            for padding in ("zeros", "border", "reflection")
+            for align in (False, True)
+        ],
+    ),
+    ("F.grid_sample(x, g, align_corners=False)", {"x": (1, 2, 3, 4, 2), "g": (1, 2, 2, 3, 3)}),
+    ("fill(nn.Bilinear(3, 4, 5))(x, y)", {"x": (2, 3), "y": (2, 4)}),
+    ("fill(nn.Conv2d(3, 2, 3, padding=1, padding_mode='circular'))(x)", IMAGE),
+    ("F.bilinear(x, y, w)", {"x": (2, 6, 3), "y": (2, 6, 4), "w": (5, 3, 4)}),
+    *rows(
+        {"w": (6, 3), "i": (6, (7,))},
+        *[f"F.embedding_bag(i, w, lib.tensor([0, 2, 2, 5]), mode='{m}')"
+          for m in ("sum", "mean", "max")],
+        "F.embedding_bag(i[:6].reshape(2, 3), w)", "F.embedding_bag(i, w, lib.tensor([0, 3]), mode="
+        "'sum', per_sample_weights=const(7))",
+        "F.embedding_bag(i, w, lib.tensor([0, 3, 7]), mode='mean', include_last_offset=True, "
+        "padding_idx=3)",
+        "fill(nn.EmbeddingBag(6, 3, mode='max', padding_idx=2))(i, lib.tensor([0, 4])) * w[0]",
+        "F.embedding(i, w, padding_idx=2)",
+    ),
+    *rows(
+        X,
+        "nn.utils.weight_norm(fill(nn.Linear(8, 3)))(x)",
+        "nn.utils.weight_norm(fill(nn.Linear(8, 3)), dim=None)(x)",
+        "nn.utils.spectral_norm(fill(nn.Linear(8, 3)), n_power_iterations=300)(x)",
+        "nn.utils.parameters_to_vector(fill(nn.Linear(8, 3)).parameters()) * x.sum()",
     ),
 ]  # fmt: skip
 

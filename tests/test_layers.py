@@ -111,7 +111,12 @@ def test_conv_layers(ndim):
     every_second = (..., *[slice(None, None, 2)] * ndim)
     want = (full - b.reshape(-1, *[1] * ndim))[every_second]
     assert_close(strided(x), want, reduction_length=200)
-    for mode, numpy_mode in (("zeros", "constant"), ("reflect", "reflect"), ("replicate", "edge")):
+    for mode, numpy_mode in (
+        ("zeros", "constant"),
+        ("reflect", "reflect"),
+        ("replicate", "edge"),
+        ("circular", "wrap"),
+    ):
         for padding in (1, "same"):
             padded = layer(4, 6, 3, padding=padding, groups=2, padding_mode=mode, dtype=tg.float64)
             padded.load_state_dict(m.state_dict())
@@ -155,7 +160,7 @@ def test_transposed_convolution_is_the_adjoint(ndim):
         (lambda: nn.Conv2d(2, 4, (3, 3, 3)), r"kernel_size expects an int or 2 of them, got \(3,"),
         (lambda: nn.Conv2d(2, 4, 3, padding="big"), "padding must be ints or one of"),
         (lambda: nn.Conv2d(2, 4, 3, 2, "same"), r"'same' needs stride 1, got \(2, 2\)"),
-        (lambda: nn.Conv2d(2, 4, 3, padding_mode="circular"), "padding_mode must be one of"),
+        (lambda: nn.Conv2d(2, 4, 3, padding_mode="mirror"), "padding_mode must be one of"),
         (lambda: nn.GroupNorm(3, 4), "num_channels 4 must be divisible by num_groups 3"),
         (lambda: nn.Dropout(1.5), r"p must lie in \[0, 1\], got 1.5"),
         (lambda: nn.Embedding(3, 2, 3), "padding_idx 3 is outside of 3 rows"),

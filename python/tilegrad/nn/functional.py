@@ -49,6 +49,14 @@ from ..ops.activation import threshold as threshold
 from ..ops.activation import threshold_ as threshold_
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
+from ..ops.composite import alpha_dropout as alpha_dropout
+from ..ops.composite import bilinear as bilinear
+from ..ops.composite import drop_connect as drop_connect
+from ..ops.composite import embedding_bag as embedding_bag
+from ..ops.composite import feature_alpha_dropout as feature_alpha_dropout
+from ..ops.composite import instance_norm as instance_norm
+from ..ops.composite import local_response_norm as local_response_norm
+from ..ops.composite import rms_norm as rms_norm
 from ..ops.ctc import ctc_loss as ctc_loss
 from ..ops.distance import cosine_similarity as cosine_similarity
 from ..ops.distance import pairwise_distance as pairwise_distance
@@ -96,6 +104,26 @@ from ..ops.random import dropout as dropout
 from ..ops.random import dropout1d as dropout1d
 from ..ops.random import dropout2d as dropout2d
 from ..ops.random import dropout3d as dropout3d
+from ..ops.resample import affine_grid as affine_grid
+from ..ops.resample import grid_sample as grid_sample
+from ..ops.resample import interpolate as interpolate
+from ..ops.resample import upsample as upsample
+from ..ops.resample import upsample_bilinear as upsample_bilinear
+from ..ops.resample import upsample_nearest as upsample_nearest
+from ..ops.windows import channel_shuffle as channel_shuffle
+from ..ops.windows import fold as fold
+from ..ops.windows import fractional_max_pool2d as fractional_max_pool2d
+from ..ops.windows import fractional_max_pool3d as fractional_max_pool3d
+from ..ops.windows import lp_pool1d as lp_pool1d
+from ..ops.windows import lp_pool2d as lp_pool2d
+from ..ops.windows import lp_pool3d as lp_pool3d
+from ..ops.windows import max_unpool1d as max_unpool1d
+from ..ops.windows import max_unpool2d as max_unpool2d
+from ..ops.windows import max_unpool3d as max_unpool3d
+from ..ops.windows import median_pool2d as median_pool2d
+from ..ops.windows import pixel_shuffle as pixel_shuffle
+from ..ops.windows import pixel_unshuffle as pixel_unshuffle
+from ..ops.windows import unfold as unfold
 from ..tensor import Tensor
 
 
@@ -157,19 +185,24 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "conv1d",
-    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "ctc_loss", "dropout",
-    "dropout1d", "dropout2d", "dropout3d", "elu", "elu_", "embedding", "exponential_loss",
-    "gaussian", "gaussian_nll_loss", "gelu", "glu", "group_norm", "gumbel_softmax", "hardshrink",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "affine_grid", "alpha_dropout", "avg_pool1d",
+    "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss",
+    "cosine_similarity", "cross_entropy", "ctc_loss", "drop_connect", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "elu", "elu_", "embedding", "embedding_bag", "exponential_loss",
+    "feature_alpha_dropout", "fold", "fractional_max_pool2d", "fractional_max_pool3d", "gaussian",
+    "gaussian_nll_loss", "gelu", "glu", "grid_sample", "group_norm", "gumbel_softmax", "hardshrink",
     "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss", "huber_loss",
-    "kl_div", "l0_loss", "l1_loss", "layer_norm", "leaky_relu", "leaky_relu_", "linear",
-    "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
-    "maxout", "mish", "mse_loss", "multi_margin_loss", "multilabel_margin_loss",
-    "multilabel_soft_margin_loss", "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance",
-    "pdist", "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rrelu", "rrelu_", "selu",
+    "instance_norm", "interpolate", "kl_div", "l0_loss", "l1_loss", "layer_norm", "leaky_relu",
+    "leaky_relu_", "linear", "local_response_norm", "log_softmax", "logsigmoid", "lp_pool1d",
+    "lp_pool2d", "lp_pool3d", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
+    "max_unpool1d", "max_unpool2d", "max_unpool3d", "maxout", "median_pool2d", "mish", "mse_loss",
+    "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss",
+    "normalize", "one_hot", "pad", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle",
+    "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rms_norm", "rrelu", "rrelu_", "selu",
     "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus",
     "softshrink", "softsign", "sparsemax", "tanh", "tanhshrink", "threshold", "threshold_",
-    "triplet_margin_loss", "triplet_margin_with_distance_loss",
+    "triplet_margin_loss", "triplet_margin_with_distance_loss", "unfold", "upsample",
+    "upsample_bilinear", "upsample_nearest",
 ]  # fmt: skip
