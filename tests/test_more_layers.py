@@ -298,3 +298,12 @@ def test_clip_grad_value():
     x.grad = tg.tensor([-3.0, 0.5, 9.0])
     nn.utils.clip_grad_value_(x, 1.0)
     assert x.grad.tolist() == [-1, 0.5, 1]
+
+
+def test_skip_init_draws_nothing():
+    before = tg.get_rng_state()
+    m = nn.utils.skip_init(nn.Conv2d, 2, 3, kernel_size=5, bias=False)
+    assert type(m) is nn.Conv2d and m.weight.shape == (3, 2, 5, 5) and m.bias is None
+    assert (tg.get_rng_state().numpy() == before.numpy()).all()
+    with pytest.raises(TypeError, match="skip_init: expects a subclass of Module"):
+        nn.utils.skip_init(int)

@@ -140,3 +140,5 @@ from .resample import Unfold as Unfold
 from .resample import Upsample as Upsample
 from .resample import UpsamplingBilinear2d as UpsamplingBilinear2d
 from .resample import UpsamplingNearest2d as UpsamplingNearest2d
+from .summary import Summary as Summary
+from .summary import summary as summary

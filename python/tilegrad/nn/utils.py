@@ -106,6 +106,23 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         begin += p.numel()
 
 
+def skip_init(module_cls: type, *args: Any, **kwargs: Any) -> Any:
+    """module_cls(*args, **kwargs) whose parameters are left uninitialised: no numbers are drawn.
+
+    Raises TypeError for a class that is no Module.
+
+    >>> import tilegrad as tg
+    >>> tg.nn.utils.skip_init(tg.nn.Linear, 3, 2).weight.shape
+    (2, 3)
+    """
+    if not (isinstance(module_cls, type) and issubclass(module_cls, Module)):
+        raise TypeError(f"skip_init: expects a subclass of Module, got {module_cls!r}")
+    plain = type(module_cls.__name__, (module_cls,), {"reset_parameters": lambda self: None})
+    layer = plain(*args, **kwargs)
+    layer.__class__ = module_cls
+    return layer
+
+
 # --- weights made of others -----------------------------------------------------------------------
 def _rows(w: Any, dim: int) -> Any:
     """w as a matrix whose rows run along dim."""
@@ -253,3 +270,9 @@ def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
     """
     parts = ("_orig", "_u", "_v")
     return _made_plain("remove_spectral_norm", module, name, "spectral_norm", parts)
+
+
+__all__ = [
+    "clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "remove_spectral_norm",
+    "remove_weight_norm", "skip_init", "spectral_norm", "vector_to_parameters", "weight_norm",
+]  # fmt: skip

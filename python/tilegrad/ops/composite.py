@@ -279,7 +279,7 @@ def embedding_bag(
     if at.ndim not in (1, 2) or (at.ndim == 1 and offsets is None):
         raise ShapeError(f"{op}: expects (bags, size), or (N,) with offsets, got {at.shape}")
     total = at._array.size
-    inside: np.ndarray
+    inside: Any
     if at.ndim == 2:
         places, inside = np.arange(total).reshape(at.shape), np.ones(at.shape, bool)
     else:
@@ -295,7 +295,7 @@ def embedding_bag(
     if padding_idx is not None:
         inside = np.asarray(inside & (flat._array[places] != padding_idx % weight.shape[0]))
     grouped = embedding(constant(places), rows)
-    mask = constant(inside[..., None])
+    mask = constant(np.expand_dims(inside, -1))
     if mode == "max":
         best: Any = amax(where(mask, grouped, -math.inf), 1) if places.shape[1] else None
         filled = constant(inside.any(1)[:, None])
