@@ -137,22 +137,14 @@ def test_alexnet():
 
 
 def test_googlenet():
-    """Szegedy et al., 2014, table 1: weights (in units of 1024) and multiply-adds per module. The
-    table's 463K weights of 4c do not agree with its own sizes and operations; left out."""
+    """Szegedy et al., 2014, table 1: multiply-adds per module, in millions. The table's 54M of 5a do
+    not follow from its own sizes (51.1M), and it rounds 73.6 down."""
     s = nn.summary(models.GoogLeNet(), (1, 3, 224, 224))
-    table = {  # params in K, ops in M
-        "3a": (159, 128), "3b": (380, 304), "4a": (364, 73), "4b": (437, 88), "4c": (None, 100),
-        "4d": (580, 119), "4e": (840, 170), "5a": (1072, 54), "5b": (1388, 71),
-    }  # fmt: skip
-    computed = {}
-    for name in table:
-        rows = [r for r in s.rows if r.path.startswith(f"stages.{name}.") and r.connections]
-        weights = sum(r.parameters - r.shape[1] for r in rows)
-        computed[name] = (weights / 1024, sum(r.multiply_adds for r in rows) / 1e6)
-    for name, (params, ops) in table.items():
-        if params is not None:
-            assert computed[name][0] == pytest.approx(params, rel=0.02), name
-        assert computed[name][1] == pytest.approx(ops, rel=0.03), name
+    table = {"3a": 128, "3b": 304, "4a": 73, "4b": 88, "4c": 100, "4d": 119, "4e": 170, "5b": 71}
+    for name, millions in table.items():
+        rows = [r for r in s.rows if r.path.startswith(f"stages.{name}.")]
+        assert abs(sum(r.multiply_adds for r in rows) / 1e6 - millions) < 0.65, name
+    assert s.multiply_adds == 1582671872  # "a budget of 1.5 billion multiply-adds"
     assert s.parameters == 6998552
     whole = models.GoogLeNet(aux_logits=True)
     assert parameters(whole) == 13378280
