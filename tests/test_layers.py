@@ -111,7 +111,12 @@ def test_conv_layers(ndim):
     every_second = (..., *[slice(None, None, 2)] * ndim)
     want = (full - b.reshape(-1, *[1] * ndim))[every_second]
     assert_close(strided(x), want, reduction_length=200)
-    for mode, numpy_mode in (("zeros", "constant"), ("reflect", "reflect"), ("replicate", "edge")):
+    for mode, numpy_mode in (
+        ("zeros", "constant"),
+        ("reflect", "reflect"),
+        ("replicate", "edge"),
+        ("circular", "wrap"),
+    ):
         for padding in (1, "same"):
             padded = layer(4, 6, 3, padding=padding, groups=2, padding_mode=mode, dtype=tg.float64)
             padded.load_state_dict(m.state_dict())
@@ -155,11 +160,11 @@ def test_transposed_convolution_is_the_adjoint(ndim):
         (lambda: nn.Conv2d(2, 4, (3, 3, 3)), r"kernel_size expects an int or 2 of them, got \(3,"),
         (lambda: nn.Conv2d(2, 4, 3, padding="big"), "padding must be ints or one of"),
         (lambda: nn.Conv2d(2, 4, 3, 2, "same"), r"'same' needs stride 1, got \(2, 2\)"),
-        (lambda: nn.Conv2d(2, 4, 3, padding_mode="circular"), "padding_mode must be one of"),
+        (lambda: nn.Conv2d(2, 4, 3, padding_mode="mirror"), "padding_mode must be one of"),
         (lambda: nn.GroupNorm(3, 4), "num_channels 4 must be divisible by num_groups 3"),
         (lambda: nn.Dropout(1.5), r"p must lie in \[0, 1\], got 1.5"),
         (lambda: nn.Embedding(3, 2, 3), "padding_idx 3 is outside of 3 rows"),
-        (lambda: nn.MSELoss(reduction="all"), r"MSELoss: reduction is .*, got 'all'"),
+        (lambda: nn.MSELoss(reduction="all"), r"MSELoss: reduction must be .*, got 'all'"),
     ],
 )
 def test_layers_refuse_bad_settings(make, text):
@@ -345,10 +350,11 @@ def test_regression_losses():
     assert_close(nn.L1Loss()(x, y), np.array(np.abs(d).mean()), reduction_length=12)
     with pytest.warns(UserWarning, match=r"input has shape \(3, 4\), target \(4,\)"):
         F.mse_loss(x, y[0])
-    with pytest.raises(TgValueError, match=r"l1_loss: reduction is .*, got 'average'"):
+    with pytest.raises(TgValueError, match=r"l1_loss: reduction must be .*, got 'average'"):
         F.l1_loss(x, y, reduction="average")
     with pytest.raises(TgValueError, match="l1_loss: size_average is a bool or None, got 'sum'"):
         F.l1_loss(x, y, "sum")
+    assert nn.MSELoss(False).reduction == "sum" and nn.L1Loss(reduce=False).reduction == "none"
 
 
 def test_classification_losses():

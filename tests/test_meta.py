@@ -232,7 +232,7 @@ LAYERS = [
     {"functional"},
     {"testing", "cases"},
     {"nn", "optim"},
-    {"utils", "data"},
+    {"utils", "data", "models"},
     {"train", "capture", "array_api"},
     {"bench", "check"},
     {"diagnostics"},

@@ -173,7 +173,7 @@ MISTAKES = [
     (lambda: F.group_norm(image(), 2), errors.ShapeError,
      "group_norm: 3 channels do not divide into 2 groups"),
     (lambda: F.mse_loss(x23(), tg.ones(2, 3), reduction="max"), errors.ValueError,
-     "mse_loss: reduction is 'mean', 'sum' or 'none', got 'max'"),
+     "mse_loss: reduction must be 'mean', 'sum' or 'none', got 'max'"),
     (lambda: loss_of(tg.ones(4)), errors.ShapeError,
      "mse_loss: shapes do not broadcast: input (2, 3), target (4,) differ at axis -1 (3 and "
      "4)"),

@@ -343,7 +343,7 @@ P = tg.zeros(2, requires_grad=True)
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: optim.Adagrad([P], lr_decay=-1.0), TgValueError, "Adagrad: lr_decay must be at least"),
+        (lambda: optim.Adagrad([P], lr_decay=-1.0), TgValueError, "lr_decay must be at least"),
         (lambda: optim.Adagrad([P], initial_accumulator_value=-1.0), TgValueError, "got -1.0"),
         (lambda: optim.Adadelta([P], rho=1.5), TgValueError, r"rho lies in \[0, 1\], got 1.5"),
         (lambda: optim.RMSprop([P], alpha=-0.1), TgValueError, "alpha must be at least 0"),

@@ -52,6 +52,7 @@ if _TYPE_CHECKING:
     from . import demo as demo
     from . import diagnostics as diagnostics
     from . import func as func
+    from . import models as models
     from . import nn as nn
     from . import optim as optim
     from . import testing as testing
@@ -77,7 +78,9 @@ def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
 
 
 # Imported when first used: they cost more time than everything above.
-_LATER = frozenset("bench cases data demo diagnostics func nn optim testing train utils".split())
+_LATER = frozenset(
+    "bench cases data demo diagnostics func models nn optim testing train utils".split()
+)
 _DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
 
 

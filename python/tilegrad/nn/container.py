@@ -1,15 +1,17 @@
-"""Modules made of modules."""
+"""Modules made of modules or parameters."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from operator import index as as_index
 from typing import Any
 
 from ..errors import IndexError as TgIndexError
+from ..tensor import Tensor
 from .module import Module
+from .parameter import Parameter
 
 
 class _Numbered(Module):
@@ -135,3 +137,168 @@ class ModuleList(_Numbered):
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList(chain(self, other))
+
+
+# --- by name --------------------------------------------------------------------------------------
+def _pairs(what: str, values: Any) -> list[tuple[str, Any]]:
+    """The items of a mapping or of an iterable of pairs."""
+    if isinstance(values, (Mapping, ModuleDict, ParameterDict)):
+        return [(k, values[k]) for k in values.keys()]
+    out = list(values)
+    if not all(isinstance(p, (tuple, list)) and len(p) == 2 for p in out):
+        raise TypeError(f"{what}: expects a mapping or pairs of a name and a value")
+    return [(k, v) for k, v in out]
+
+
+class _Named(Module):
+    """What ModuleDict and ParameterDict share: the methods of a dict, in order of insertion."""
+
+    _table = ""
+
+    def _own(self) -> dict[str, Any]:
+        return getattr(self, self._table)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._own()[key]
+
+    def __delitem__(self, key: str) -> None:
+        del self._own()[key]
+
+    def __len__(self) -> int:
+        return len(self._own())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._own()))
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._own()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Removes everything."""
+        self._own().clear()
+
+    def pop(self, key: str) -> Any:
+        """Removes a name and returns what it stood for."""
+        return self._own().pop(key)
+
+    def keys(self) -> Any:
+        """The names."""
+        return self._own().keys()
+
+    def items(self) -> Any:
+        """The pairs of a name and what it stands for."""
+        return self._own().items()
+
+    def values(self) -> Any:
+        """What the names stand for."""
+        return self._own().values()
+
+    def update(self, values: Any) -> None:
+        """Adds or replaces from a mapping or from pairs."""
+        for key, value in _pairs(f"{type(self).__name__}.update", values):
+            self[key] = value
+
+
+class ModuleDict(_Named):
+    """A dict of modules that registers them. Calling it is not defined.
+
+    >>> import tilegrad as tg
+    >>> choices = tg.nn.ModuleDict({"relu": tg.nn.ReLU(), "tanh": tg.nn.Tanh()})
+    >>> list(choices), choices["tanh"]
+    (['relu', 'tanh'], Tanh())
+    """
+
+    _table = "_modules"
+
+    def __init__(self, modules: Any = None) -> None:
+        super().__init__()
+        self.update(modules or ())
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.add_module(key, module)
+
+
+def _parameter(value: Any) -> Parameter:
+    return value if isinstance(value, Parameter) else Parameter(value)
+
+
+class ParameterDict(_Named):
+    """A dict of parameters that registers them; tensors become parameters.
+
+    >>> import tilegrad as tg
+    >>> p = tg.nn.ParameterDict({"scale": tg.ones(2)})
+    >>> [name for name, _ in p.named_parameters()]
+    ['scale']
+    """
+
+    _table = "_parameters"
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self.update(parameters or ())
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.register_parameter(key, _parameter(value))
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name, which is added where it is missing."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name, or default."""
+        return self[key] if key in self else default
+
+
+class ParameterList(Module):
+    """A list of parameters that registers them; tensors become parameters.
+
+    >>> import tilegrad as tg
+    >>> p = tg.nn.ParameterList([tg.ones(2), tg.zeros(3)])
+    >>> len(p), p[-1].shape
+    (2, (3,))
+    """
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self.extend(values or ())
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._parameters.values()))
+
+    def _name(self, i: Any) -> str:
+        n, at = len(self), as_index(i)
+        if not -n <= at < n:
+            raise TgIndexError(f"ParameterList: index {at} is out of range for {n} parameters")
+        return str(at % n)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return ParameterList(list(self)[i])
+        return self._parameters[self._name(i)]
+
+    def __setitem__(self, i: Any, value: Any) -> None:
+        self._parameters[self._name(i)] = _parameter(value)
+
+    def append(self, value: Any) -> ParameterList:
+        """Adds a parameter at the end; returns self."""
+        self.register_parameter(str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        """Adds parameters at the end; returns self."""
+        if isinstance(values, Tensor) or not isinstance(values, Iterable):
+            raise TypeError(f"ParameterList.extend: expects an iterable, got {type(values)}")
+        for value in values:
+            self.append(value)
+        return self
+
+    def __iadd__(self, values: Iterable[Any]) -> ParameterList:
+        return self.extend(values)

@@ -51,7 +51,7 @@ class _Conv(Module):
                 f"{op}: in_channels {in_channels} and out_channels {out_channels} must be "
                 f"divisible by groups {groups}"
             )
-        modes = ("zeros",) if self.transposed else ("zeros", "reflect", "replicate")
+        modes = ("zeros",) if self.transposed else ("zeros", "reflect", "replicate", "circular")
         if padding_mode not in modes:
             raise TgValueError(f"{op}: padding_mode must be one of {modes}, got {padding_mode!r}")
         named = ("same", "valid")
@@ -196,7 +196,7 @@ class Conv2d(_Forward):
     """Cross-correlation of (N, C, H, W) with weight (out, in / groups, kh, kw).
 
     stride, padding, dilation: an int or one per axis; padding also "same" or "valid".
-    padding_mode: "zeros", "reflect" or "replicate".
+    padding_mode: "zeros", "reflect", "replicate" or "circular".
 
     >>> import tilegrad as tg
     >>> tg.nn.Conv2d(1, 6, 5, padding=2)(tg.zeros(8, 1, 28, 28)).shape

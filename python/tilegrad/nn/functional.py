@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..errors import ShapeError, renamed
 from ..errors import ValueError as TgValueError
 from ..ops import conv1d as conv1d
 from ..ops import conv2d as conv2d
@@ -22,13 +19,72 @@ from ..ops import sigmoid as sigmoid
 from ..ops import softmax as softmax
 from ..ops import softplus as softplus
 from ..ops import tanh as tanh
+from ..ops.activation import celu as celu
+from ..ops.activation import elu_ as elu_
+from ..ops.activation import gaussian as gaussian
+from ..ops.activation import glu as glu
+from ..ops.activation import gumbel_softmax as gumbel_softmax
+from ..ops.activation import hardshrink as hardshrink
+from ..ops.activation import hardsigmoid as hardsigmoid
+from ..ops.activation import hardswish as hardswish
+from ..ops.activation import hardtanh as hardtanh
+from ..ops.activation import hardtanh_ as hardtanh_
+from ..ops.activation import into as _into
+from ..ops.activation import leaky_relu_ as leaky_relu_
+from ..ops.activation import logsigmoid as logsigmoid
+from ..ops.activation import maxout as maxout
+from ..ops.activation import mish as mish
+from ..ops.activation import prelu as prelu
+from ..ops.activation import relu6 as relu6
+from ..ops.activation import relu_ as relu_
+from ..ops.activation import rrelu as rrelu
+from ..ops.activation import rrelu_ as rrelu_
+from ..ops.activation import selu as selu
+from ..ops.activation import softmin as softmin
+from ..ops.activation import softshrink as softshrink
+from ..ops.activation import softsign as softsign
+from ..ops.activation import sparsemax as sparsemax
+from ..ops.activation import tanhshrink as tanhshrink
+from ..ops.activation import threshold as threshold
+from ..ops.activation import threshold_ as threshold_
 from ..ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from ..ops.classification import cross_entropy as cross_entropy
 from ..ops.classification import nll_loss as nll_loss
-from ..ops.classification import reduction_of
+from ..ops.composite import alpha_dropout as alpha_dropout
+from ..ops.composite import bilinear as bilinear
+from ..ops.composite import drop_connect as drop_connect
+from ..ops.composite import embedding_bag as embedding_bag
+from ..ops.composite import feature_alpha_dropout as feature_alpha_dropout
+from ..ops.composite import instance_norm as instance_norm
+from ..ops.composite import local_response_norm as local_response_norm
+from ..ops.composite import rms_norm as rms_norm
+from ..ops.ctc import ctc_loss as ctc_loss
+from ..ops.distance import cosine_similarity as cosine_similarity
+from ..ops.distance import pairwise_distance as pairwise_distance
+from ..ops.distance import pdist as pdist
 from ..ops.index import embedding as embedding
 from ..ops.index import one_hot as one_hot
 from ..ops.join import pad as pad
+from ..ops.loss import binary_cross_entropy as binary_cross_entropy
+from ..ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from ..ops.loss import gaussian_nll_loss as gaussian_nll_loss
+from ..ops.loss import huber_loss as huber_loss
+from ..ops.loss import kl_div as kl_div
+from ..ops.loss import l0_loss as l0_loss
+from ..ops.loss import l1_loss as l1_loss
+from ..ops.loss import mse_loss as mse_loss
+from ..ops.loss import poisson_nll_loss as poisson_nll_loss
+from ..ops.loss import smooth_l1_loss as smooth_l1_loss
+from ..ops.margin import cosine_embedding_loss as cosine_embedding_loss
+from ..ops.margin import exponential_loss as exponential_loss
+from ..ops.margin import hinge_embedding_loss as hinge_embedding_loss
+from ..ops.margin import margin_ranking_loss as margin_ranking_loss
+from ..ops.margin import multi_margin_loss as multi_margin_loss
+from ..ops.margin import multilabel_margin_loss as multilabel_margin_loss
+from ..ops.margin import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from ..ops.margin import soft_margin_loss as soft_margin_loss
+from ..ops.margin import triplet_margin_loss as triplet_margin_loss
+from ..ops.margin import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from ..ops.normalization import batch_norm as batch_norm
 from ..ops.normalization import group_norm as group_norm
 from ..ops.normalization import layer_norm as layer_norm
@@ -49,11 +105,27 @@ from ..ops.random import dropout as dropout
 from ..ops.random import dropout1d as dropout1d
 from ..ops.random import dropout2d as dropout2d
 from ..ops.random import dropout3d as dropout3d
+from ..ops.resample import affine_grid as affine_grid
+from ..ops.resample import grid_sample as grid_sample
+from ..ops.resample import interpolate as interpolate
+from ..ops.resample import upsample as upsample
+from ..ops.resample import upsample_bilinear as upsample_bilinear
+from ..ops.resample import upsample_nearest as upsample_nearest
+from ..ops.windows import channel_shuffle as channel_shuffle
+from ..ops.windows import fold as fold
+from ..ops.windows import fractional_max_pool2d as fractional_max_pool2d
+from ..ops.windows import fractional_max_pool3d as fractional_max_pool3d
+from ..ops.windows import lp_pool1d as lp_pool1d
+from ..ops.windows import lp_pool2d as lp_pool2d
+from ..ops.windows import lp_pool3d as lp_pool3d
+from ..ops.windows import max_unpool1d as max_unpool1d
+from ..ops.windows import max_unpool2d as max_unpool2d
+from ..ops.windows import max_unpool3d as max_unpool3d
+from ..ops.windows import median_pool2d as median_pool2d
+from ..ops.windows import pixel_shuffle as pixel_shuffle
+from ..ops.windows import pixel_unshuffle as pixel_unshuffle
+from ..ops.windows import unfold as unfold
 from ..tensor import Tensor
-
-
-def _into(input: Any, y: Tensor, inplace: bool) -> Tensor:
-    return input.copy_(y) if inplace else y
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -112,81 +184,26 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     return input * 0.5 * (ops.tanh(inner) + 1.0)
 
 
-# --- losses ---------------------------------------------------------------------------------------
-def _pointwise(
-    op: str, error: Callable, input: Tensor, target: Tensor, legacy: tuple[Any, Any],
-    reduction: str, weight: Tensor | None,
-) -> Tensor:  # fmt: skip
-    """error(input - target), weighted and reduced as asked for."""
-    reduction = reduction_of(op, *legacy, reduction)
-    if input.shape != target.shape:
-        warnings.warn(
-            f"{op}: input has shape {input.shape}, target {target.shape}; they are broadcast, "
-            "which is rarely meant",
-            stacklevel=3,
-        )
-    try:
-        y = error(ops.sub(input, target))
-    except ShapeError as e:
-        raise renamed(e, op, other="target") from None
-    if weight is not None:
-        if weight.shape != input.shape:
-            raise ShapeError(f"{op}: weight expects shape {input.shape}, got {weight.shape}")
-        y = y * weight
-    if reduction == "none":
-        return y
-    if reduction == "sum":
-        return y.sum()
-    return y.mean() if weight is None else y.sum() / weight.sum()
-
-
-def mse_loss(
-    input: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    """(input - target)**2, averaged, summed or (reduction "none") as it is. Warns where the shapes
-    differ.
-
-    weight: one factor per element of input; the mean is divided by their sum. size_average and
-    reduce are former names of reduction. Raises ShapeError, ValueError.
-
-    >>> import tilegrad as tg
-    >>> mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
-    tensor(2.)
-    """
-    legacy = (size_average, reduce)
-    return _pointwise("mse_loss", ops.square, input, target, legacy, reduction, weight)
-
-
-def l1_loss(
-    input: Tensor,
-    target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Tensor | None = None,
-) -> Tensor:
-    """|input - target|, averaged, summed or (reduction "none") as it is. weight, size_average,
-    reduce and errors as for mse_loss.
-
-    >>> import tilegrad as tg
-    >>> l1_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
-    tensor(1.)
-    """
-    legacy = (size_average, reduce)
-    return _pointwise("l1_loss", ops.abs, input, target, legacy, reduction, weight)
-
-
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cross_entropy", "dropout", "dropout1d", "dropout2d", "dropout3d",
-    "elu", "embedding", "gelu", "group_norm", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "nll_loss",
-    "normalize", "one_hot", "pad", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "affine_grid", "alpha_dropout", "avg_pool1d",
+    "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss",
+    "cosine_similarity", "cross_entropy", "ctc_loss", "drop_connect", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "elu", "elu_", "embedding", "embedding_bag", "exponential_loss",
+    "feature_alpha_dropout", "fold", "fractional_max_pool2d", "fractional_max_pool3d", "gaussian",
+    "gaussian_nll_loss", "gelu", "glu", "grid_sample", "group_norm", "gumbel_softmax", "hardshrink",
+    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss", "huber_loss",
+    "instance_norm", "interpolate", "kl_div", "l0_loss", "l1_loss", "layer_norm", "leaky_relu",
+    "leaky_relu_", "linear", "local_response_norm", "log_softmax", "logsigmoid", "lp_pool1d",
+    "lp_pool2d", "lp_pool3d", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
+    "max_unpool1d", "max_unpool2d", "max_unpool3d", "maxout", "median_pool2d", "mish", "mse_loss",
+    "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss",
+    "normalize", "one_hot", "pad", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle",
+    "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rms_norm", "rrelu", "rrelu_", "selu",
+    "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus",
+    "softshrink", "softsign", "sparsemax", "tanh", "tanhshrink", "threshold", "threshold_",
+    "triplet_margin_loss", "triplet_margin_with_distance_loss", "unfold", "upsample",
+    "upsample_bilinear", "upsample_nearest",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import ops
-from ..errors import TilegradError
+from ..errors import ShapeError, TilegradError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import no_grad
 from ..ops.conv import per_axis
@@ -83,7 +83,8 @@ def draw_bias(layer: Any) -> None:
 class Embedding(Module):
     """Row i of weight (num_embeddings, embedding_dim) for every index i; rows begin normal.
 
-    padding_idx: a row that begins as zeros and gets no gradient.
+    padding_idx: a row that begins as zeros and gets no gradient. max_norm, scale_grad_by_freq and
+    sparse are not supported and raise. _weight: the rows to begin with; _freeze: whether they stay.
 
     >>> import tilegrad as tg
     >>> tg.nn.Embedding(10, 3)(tg.tensor([[1, 2], [4, 9]])).shape
@@ -95,13 +96,22 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
-        *,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        _freeze: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         num_embeddings = count(self, "num_embeddings", num_embeddings)
         embedding_dim = count(self, "embedding_dim", embedding_dim)
+        refused = {"max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
+        for name, value in refused.items():
+            if value is not None and value is not False:
+                raise TgValueError(f"Embedding: {name} is not supported, got {value}")
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise TgValueError(
@@ -111,10 +121,32 @@ class Embedding(Module):
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
+        if _weight is not None:
+            if _weight.shape != (num_embeddings, embedding_dim):
+                raise ShapeError(
+                    f"Embedding: _weight expects shape {(num_embeddings, embedding_dim)}, got "
+                    f"{_weight.shape}"
+                )
+            self.weight = Parameter(_weight, requires_grad=not _freeze)
+            return
         self.weight = empty_parameter(
             self, num_embeddings, embedding_dim, device=device, dtype=dtype
         )
         self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        **options: Any,
+    ) -> Embedding:
+        """A layer whose weight is embeddings (V, D), shared; freeze: whether it stays as it is."""
+        if embeddings.ndim != 2:
+            raise ShapeError(f"Embedding: embeddings expects (V, D), got {embeddings.shape}")
+        rows, size = embeddings.shape
+        return cls(rows, size, padding_idx, _weight=embeddings, _freeze=freeze, **options)
 
     @no_grad()
     def reset_parameters(self) -> None:

@@ -110,8 +110,9 @@ class Module:
                     f"{type(self).__name__}.{name}: call super().__init__() before assigning "
                     "parameters or modules"
                 )
-            self._forget(name)
-            tables[isinstance(value, Module)][name] = value  # type: ignore[index]
+            table: Any = tables[isinstance(value, Module)]
+            self._forget(name, table)
+            table[name] = value
         elif tables[0] is not None and name in tables[0]:
             if value is not None:
                 raise TypeError(
@@ -136,9 +137,11 @@ class Module:
         else:
             object.__setattr__(self, name, value)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, keep: Any = None) -> None:
+        """Removes a name, but from the table keep, where its place among the others stays."""
         for table in (self.__dict__, self._parameters, self._buffers, self._modules):
-            table.pop(name, None)
+            if table is not keep:
+                table.pop(name, None)
         self._transient.discard(name)
 
     def __getattr__(self, name: str) -> Any:
@@ -174,7 +177,7 @@ class Module:
                 f"register_parameter: {name!r} expects a Parameter or None, got "
                 f"{type(param).__name__}"
             )
-        self._forget(name)
+        self._forget(name, self._parameters)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -184,7 +187,7 @@ class Module:
             raise TypeError(
                 f"register_buffer: {name!r} expects a Tensor or None, got {type(tensor).__name__}"
             )
-        self._forget(name)
+        self._forget(name, self._buffers)
         self._buffers[name] = tensor
         if not persistent:
             self._transient.add(name)
@@ -196,7 +199,7 @@ class Module:
             raise TypeError(
                 f"add_module: {name!r} expects a Module or None, got {type(module).__name__}"
             )
-        self._forget(name)
+        self._forget(name, self._modules)
         self._modules[name] = module
 
     register_module = add_module

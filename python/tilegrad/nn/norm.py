@@ -210,3 +210,129 @@ class GroupNorm(_Affine):
             f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
             f"bias={self.bias is not None}"
         )
+
+
+class _InstanceNorm(_BatchNorm):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        name, rank = type(self).__name__, self.ranks[0]
+        if input.ndim not in (rank - 1, rank):
+            raise ShapeError(
+                f"instance_norm: {name} expects input of rank {rank - 1} or {rank}, got shape "
+                f"{input.shape}"
+            )
+        if input.shape[-rank + 1] != self.num_features:
+            raise ShapeError(
+                f"instance_norm: {name} expects {self.num_features} channels, got shape "
+                f"{input.shape}"
+            )
+        x = input if input.ndim == rank else ops.unsqueeze(input, 0)
+        y = F.instance_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum, self.eps,
+        )  # fmt: skip
+        return y if input.ndim == rank else ops.squeeze(y, 0)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of (N, C, L) or (C, L)."""
+
+    ranks = (3,)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalises every channel of every sample of (N, C, H, W) or (C, H, W) by itself (Ulyanov et
+    al., 2016); affine and track_running_stats are off unless asked for.
+
+    >>> import tilegrad as tg
+    >>> tg.nn.InstanceNorm2d(6)(tg.ones(2, 6, 3, 3)).shape
+    (2, 6, 3, 3)
+    """
+
+    ranks = (4,)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of (N, C, D, H, W) or (C, D, H, W)."""
+
+    ranks = (5,)
+
+
+class RMSNorm(_Affine):
+    """x / sqrt(mean(x**2) + eps) * weight over the last axes (Zhang and Sennrich, 2019).
+
+    eps: the machine epsilon of the input's dtype unless given.
+
+    >>> import tilegrad as tg
+    >>> tg.nn.RMSNorm(4)(tg.ones(2, 3, 4)).shape
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(normalized_shape, int):
+            normalized_shape = (normalized_shape,)
+        self.normalized_shape = tuple(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        p = None
+        if elementwise_affine:
+            p = empty_parameter(self, *self.normalized_shape, device=device, dtype=dtype)
+        self.register_parameter("weight", p)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Back to scale one."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha * mean(x**2 over size channels))**beta (Krizhevsky et al., 2012).
+
+    >>> import tilegrad as tg
+    >>> tg.nn.LocalResponseNorm(5)(tg.ones(2, 6, 3, 3)).shape
+    (2, 6, 3, 3)
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        if size < 1:
+            raise TgValueError(f"LocalResponseNorm: size must be at least 1, got {size}")
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -210,3 +210,157 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
     """The largest of output_size windows that cover (N, C, D, H, W)."""
 
     function = "adaptive_max_pool3d"
+
+
+class _LPPool(Module):
+    ndim = 0
+
+    def __init__(
+        self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        pool = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)[self.ndim - 1]
+        return pool(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """sum(x**norm_type)**(1 / norm_type) of each window of (N, C, L)."""
+
+    ndim = 1
+
+
+class LPPool2d(_LPPool):
+    """sum(x**norm_type)**(1 / norm_type) of each window of (N, C, H, W).
+
+    >>> import tilegrad as tg
+    >>> tg.nn.LPPool2d(2, 2)(tg.ones(1, 6, 28, 28)).shape
+    (1, 6, 14, 14)
+    """
+
+    ndim = 2
+
+
+class LPPool3d(_LPPool):
+    """sum(x**norm_type)**(1 / norm_type) of each window of (N, C, D, H, W)."""
+
+    ndim = 3
+
+
+class _MaxUnpool(Module):
+    ndim = 0
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.kernel_size = per_axis(name, "kernel_size", kernel_size, self.ndim)
+        step = kernel_size if stride is None else stride
+        self.stride = per_axis(name, "stride", step, self.ndim)
+        self.padding = per_axis(name, "padding", padding, self.ndim)
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        back = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self.ndim - 1]
+        return back(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """The values of MaxPool1d back at the indices it returned, zeros elsewhere."""
+
+    ndim = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """The values of MaxPool2d back at the indices it returned, zeros elsewhere.
+
+    >>> import tilegrad as tg
+    >>> y, at = tg.nn.MaxPool2d(2, return_indices=True)(tg.ones(1, 1, 4, 4))
+    >>> tg.nn.MaxUnpool2d(2)(y, at).shape
+    (1, 1, 4, 4)
+    """
+
+    ndim = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """The values of MaxPool3d back at the indices it returned, zeros elsewhere."""
+
+    ndim = 3
+
+
+class _FractionalMaxPool(Module):
+    ndim = 0
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Any = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if (output_size is None) == (output_ratio is None):
+            raise TgValueError(f"{name}: give either output_size or output_ratio")
+        several = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio,)
+        if output_ratio is not None and not all(0 < r < 1 for r in several):
+            raise TgValueError(f"{name}: output_ratio must lie between 0 and 1, got {output_ratio}")
+        self.kernel_size = kernel_size
+        self.output_size = output_size
+        self.output_ratio = output_ratio
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+
+    def forward(self, input: Tensor) -> Any:
+        pool = F.fractional_max_pool2d if self.ndim == 2 else F.fractional_max_pool3d
+        return pool(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            self._random_samples,
+        )  # fmt: skip
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """Max pooling of (N, C, H, W) by a fraction, at random places (Graham, 2014)."""
+
+    ndim = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """Max pooling of (N, C, D, H, W) by a fraction, at random places (Graham, 2014)."""
+
+    ndim = 3
+
+
+class MedianPool2d(Module):
+    """The median of each window of (N, C, H, W); stride: kernel_size unless given.
+
+    >>> import tilegrad as tg
+    >>> tg.nn.MedianPool2d(3, 1, 1)(tg.ones(1, 3, 8, 8)).shape
+    (1, 3, 8, 8)
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.median_pool2d(input, self.kernel_size, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

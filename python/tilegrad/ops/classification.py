@@ -155,7 +155,7 @@ def reduction_of(op: str, size_average: Any, reduce: Any, reduction: str) -> str
         average = size_average is None or bool(size_average)
         reduction = ("mean" if average else "sum") if reduce is None or reduce else "none"
     if reduction not in ("mean", "sum", "none"):
-        raise TgValueError(f"{op}: reduction is 'mean', 'sum' or 'none', got {reduction!r}")
+        raise TgValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     return reduction
 
 

@@ -337,10 +337,19 @@ def _embedding_vjp(g: Tensor, need: Any, inputs: Any, out: Any, padding: Any, no
 EMBEDDING = explicit("embedding", _embedding_vjp, saves=(0,))
 
 
-def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(
+    input: Any,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """The rows of weight (V, D) at input (any shape of integers in [0, V)): input.shape + (D,).
 
-    padding_idx: a row that gets no gradient. Raises IndexError when a value is out of range.
+    padding_idx: a row that gets no gradient. max_norm (with its norm_type), scale_grad_by_freq and
+    sparse are not supported. Raises IndexError when a value is out of range, ValueError.
 
     >>> import tilegrad as tg
     >>> from tilegrad.nn.functional import embedding
@@ -349,6 +358,10 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
             [1.]])
     """
     at = index_tensor(input, "embedding")
+    refused = {"max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
+    for name, value in refused.items():
+        if value is not None and value is not False:
+            raise TgValueError(f"embedding: {name} is not supported, got {value}")
     if weight.ndim != 2:
         raise ShapeError(f"embedding: expects weight (V, D), got shape {weight.shape}")
     rows = weight.shape[0]

@@ -136,7 +136,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     """input widened: pad is (before, after) of the last axis, then of the one before it, and so on.
 
     mode: "constant" (with value, 0 unless given; negative widths crop), "reflect" (without the
-    edge; widths below the size) or "replicate". Raises ShapeError, ValueError.
+    edge; widths below the size), "replicate" or "circular" (widths up to the size). Raises
+    ShapeError, ValueError.
 
     >>> import tilegrad as tg
     >>> from tilegrad.nn.functional import pad
@@ -148,8 +149,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
         raise ShapeError(
             f"pad: expects pairs for at most {input.ndim} axes of shape {input.shape}, got {sides}"
         )
-    if mode not in ("constant", "reflect", "replicate"):
-        raise TgValueError(f"pad: mode must be constant, reflect or replicate, got {mode!r}")
+    if mode not in ("constant", "reflect", "replicate", "circular"):
+        raise TgValueError(
+            f"pad: mode must be constant, reflect, replicate or circular, got {mode!r}"
+        )
     if value is not None and mode != "constant":
         raise TgValueError(f"pad: a value is for mode constant only, got mode {mode!r}")
     widths = [(0, 0)] * (input.ndim - len(sides) // 2)
@@ -159,10 +162,22 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
         if n + before + after < 0 or (mode != "constant" and builtins.min(before, after) < 0):
             raise ShapeError(f"pad: {mode} padding {(before, after)} of an axis of length {n}")
         crop.append(slice(builtins.max(-before, 0), n - builtins.max(-after, 0)))
+    if mode == "circular":
+        return _wrapped(input, widths)
     if builtins.min(sides, default=0) < 0:
         input = getitem(input, tuple(crop))
     grown = tuple((builtins.max(b, 0), builtins.max(a, 0)) for b, a in widths)
     return _padded(input, grown, mode, 0 if value is None else value)
+
+
+def _wrapped(x: Tensor, widths: list[tuple[int, int]]) -> Tensor:
+    for axis, (before, after) in enumerate(widths):
+        n = x.shape[axis]
+        if builtins.max(before, after) > n:
+            raise ShapeError(f"pad: circular padding {(before, after)} of an axis of length {n}")
+        if before or after:
+            x = cat([narrow(x, axis, n - before, before), x, narrow(x, axis, 0, after)], axis)
+    return x
 
 
 # --- turning round --------------------------------------------------------------------------------

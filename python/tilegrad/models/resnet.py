@@ -1,0 +1,133 @@
+"""Residual networks; parameters have the names they have in torchvision.
+
+Source: He, Zhang, Ren and Sun, Deep residual learning for image recognition, 2015. The stride of a
+bottleneck is in its 3x3 convolution, as in torchvision ("v1.5").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import nn, ops
+from ..tensor import Tensor
+
+
+class _Block(nn.Module):
+    """A residual branch and what is added to it."""
+
+    expansion = 1
+    downsample: Any
+
+    def branch(self, x: Tensor) -> Tensor:
+        """The residual."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor) -> Tensor:
+        shortcut = input if self.downsample is None else self.downsample(input)
+        return ops.relu(self.branch(input) + shortcut)  # type: ignore[operator]
+
+
+class BasicBlock(_Block):
+    """Two 3x3 convolutions."""
+
+    def __init__(self, n: int, m: int, stride: int, downsample: Any) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n, m, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(m)
+        self.conv2 = nn.Conv2d(m, m, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(m)
+        self.downsample = downsample
+
+    def branch(self, x: Tensor) -> Tensor:
+        return self.bn2(self.conv2(ops.relu(self.bn1(self.conv1(x)))))
+
+
+class Bottleneck(_Block):
+    """1x1 to fewer channels, 3x3, 1x1 back to four times as many."""
+
+    expansion = 4
+
+    def __init__(self, n: int, m: int, stride: int, downsample: Any) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n, m, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(m)
+        self.conv2 = nn.Conv2d(m, m, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(m)
+        self.conv3 = nn.Conv2d(m, 4 * m, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * m)
+        self.downsample = downsample
+
+    def branch(self, x: Tensor) -> Tensor:
+        x = ops.relu(self.bn1(self.conv1(x)))
+        x = ops.relu(self.bn2(self.conv2(x)))
+        return self.bn3(self.conv3(x))
+
+
+class ResNet(nn.Module):
+    """Images (N, 3, H, W) through four stages of block, logits of num_classes.
+
+    layers: the number of blocks per stage. Convolutions begin normal by He's rule (fan_out).
+
+    >>> import tilegrad as tg
+    >>> net = tg.models.resnet18(num_classes=10).eval()
+    >>> net(tg.zeros(1, 3, 32, 32)).shape
+    (1, 10)
+    """
+
+    def __init__(self, block: type[_Block], layers: Sequence[int], num_classes: int = 1000) -> None:
+        super().__init__()
+        self.inplanes = 64
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        for i, count in enumerate(layers):
+            self.add_module(f"layer{i + 1}", self._stage(block, 64 << i, count, 1 + (i > 0)))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(self.inplanes, num_classes)
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+
+    def _stage(self, block: Any, m: int, count: int, stride: int) -> nn.Sequential:
+        blocks = []
+        for i in range(count):
+            step, n, out = stride if i == 0 else 1, self.inplanes, m * block.expansion
+            fit = None
+            if step != 1 or n != out:
+                fit = nn.Sequential(nn.Conv2d(n, out, 1, step, bias=False), nn.BatchNorm2d(out))
+            blocks.append(block(n, m, step, fit))
+            self.inplanes = out
+        return nn.Sequential(*blocks)
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(input))))
+        for i in range(1, 5):
+            x = self._modules[f"layer{i}"](x)  # type: ignore[misc]
+        return self.fc(ops.flatten(self.avgpool(x), 1))
+
+
+def resnet18(num_classes: int = 1000) -> ResNet:
+    """A ResNet of 18 layers: 11,689,512 parameters for 1000 classes (num_classes)."""
+    return ResNet(BasicBlock, (2, 2, 2, 2), num_classes)
+
+
+def resnet34(num_classes: int = 1000) -> ResNet:
+    """A ResNet of 34 layers: 21,797,672 parameters for 1000 classes (num_classes)."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), num_classes)
+
+
+def resnet50(num_classes: int = 1000) -> ResNet:
+    """A ResNet of 50 layers: 25,557,032 parameters for 1000 classes (num_classes)."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes)
+
+
+def resnet101(num_classes: int = 1000) -> ResNet:
+    """A ResNet of 101 layers: 44,549,160 parameters for 1000 classes (num_classes)."""
+    return ResNet(Bottleneck, (3, 4, 23, 3), num_classes)
+
+
+def resnet152(num_classes: int = 1000) -> ResNet:
+    """A ResNet of 152 layers: 60,192,808 parameters for 1000 classes (num_classes)."""
+    return ResNet(Bottleneck, (3, 8, 36, 3), num_classes)
