@@ -401,6 +401,24 @@ def test_clip_grad_norm():
     with pytest.raises(GradientError, match="the norm of the gradients is nan"):
         nn.utils.clip_grad_norm_([b], 1.0, error_if_nonfinite=True)
     assert nn.utils.clip_grad_norm_([], 1.0).item() == 0.0
+    a.grad, b.grad = tg.tensor([-3.0, 4.0]), tg.tensor([12.0])
+    total = nn.utils.get_total_norm(p.grad for p in (a, b))
+    assert total.item() == 13.0 and nn.utils.get_total_norm(a.grad, 1.0).item() == 7.0
+    assert nn.utils.get_total_norm([a.grad, b.grad], -math.inf).item() == 3.0
+    nn.utils.clip_grads_with_norm_((p for p in (a, b)), 6.5, total)
+    assert_close(a.grad, np.array([-1.5, 2.0], np.float32))
+    nn.utils.clip_grad_value_((p for p in (a, b, unused)), 1.75)
+    assert a.grad.tolist() == pytest.approx([-1.5, 1.75]) and b.grad.tolist() == [1.75]
+    with pytest.raises(TgValueError, match="clip_value must not be negative, got -1"):
+        nn.utils.clip_grad_value_(a, -1)
+    with pytest.raises(TgValueError, match="norm_type must not be 0"):
+        nn.utils.clip_grad_norm_(a, 1.0, 0)
+
+
+def test_the_norm_of_half_precision_does_not_overflow():
+    """300**2 is no float16, but the norm is."""
+    x = tg.tensor([300.0, 400.0], dtype=tg.float16)
+    assert nn.utils.get_total_norm(x).item() == 500.0
 
 
 def test_functional_publishes_what_the_families_offer():
