@@ -233,7 +233,7 @@ def _put_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: An
     if need[1]:
         value = take_slices(reshape(g, -1), flat, 0)
         if not accumulate:
-            value = value * convert(_stored(flat, g._array.size), g.dtype)
+            value = value * _stored(flat, g._array.size)
         value = sum_to(value, nodes[1].shape)
     return kept, value
 
