@@ -1,4 +1,4 @@
-"""The faults of ``mutation.py``: what is planted, one at a time, in derivatives.
+"""What is planted, one at a time, in derivatives.
 
 In the sources of ``ops/`` (functions reached from a rule, and helpers that nothing else uses): one
 node of the syntax tree replaced. In the rules: a gradient, or a saved value, replaced. In gradient
@@ -8,11 +8,12 @@ on Test Data Selection", 1978, and the operators of Offutt et al., 1996.
 
 import ast
 import builtins
-import gc
-import types
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from sources import Replace
 
 import tilegrad as tg
 from tilegrad import tape
@@ -20,15 +21,11 @@ from tilegrad.kernels import contract
 from tilegrad.ops import rules
 from tilegrad.tensor import Tensor
 
-OPS = Path(tg.__file__).parent / "ops"
-PATHS = ("vjp", "fused")
-"""The members of a rule that are derivatives."""
-
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. ``reaches`` is what a test must run through to notice it (see Trace in
-    mutation.py); ``plant`` brings it in, for the rest of the life of the process."""
+    """One fault. ``reaches``: what a test must run through to notice it (see Trace). ``plant``
+    brings it in, for the rest of the life of the process."""
 
     kind: str
     where: str
@@ -39,153 +36,6 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.before} -> {self.after} ({self.kind})"
-
-
-# --- the functions that make up the derivatives ---------------------------------------------------
-def _reachable():
-    """The functions of ops/ held by the rules: directly, or by functions held by them."""
-    found, queue = {}, [getattr(r, p) for r in rules.RULES.values() for p in PATHS]
-    while queue:
-        f = queue.pop()
-        if isinstance(f, (tuple, list)):
-            queue += f
-        elif isinstance(f, types.FunctionType) and id(f) not in found:
-            if Path(f.__code__.co_filename).parent == OPS:
-                found[id(f)] = f
-                queue += [c.cell_contents for c in f.__closure__ or ()]
-    return list(found.values())
-
-
-class Source:
-    """One file of ops/: its tree, and which node a code object was compiled from."""
-
-    def __init__(self, path):
-        self.path, self.text = str(path), path.read_text()
-        self.tree = ast.parse(self.text)
-        self.nodes = list(ast.walk(self.tree))
-        self.functions = {}
-        for i, n in enumerate(self.nodes):
-            if isinstance(n, (ast.FunctionDef, ast.Lambda)):
-                self.functions.setdefault(n.lineno, []).append(i)
-
-    def index_of(self, code):
-        """The place in ``nodes`` of the function with this code, or None."""
-        lambdas = code.co_name == "<lambda>"
-        places = [p for p in code.co_positions() if p[2] is not None and p[3] != p[2]]
-        for i in self.functions.get(code.co_firstlineno, ()):
-            n = self.nodes[i]
-            if not lambdas and getattr(n, "name", None) == code.co_name:
-                return i
-            if lambdas and isinstance(n, ast.Lambda) and places:
-                a, z = (
-                    (n.body.lineno, n.body.col_offset),
-                    (n.body.end_lineno, n.body.end_col_offset),
-                )
-                if all(a <= (p[0], p[2]) and (p[1], p[3]) <= z for p in places):
-                    return i
-        return None
-
-    def mutant(self, index, function, make):
-        """The code of the function at that index with the node at ``index`` replaced."""
-        tree = ast.parse(self.text)
-        nodes = list(ast.walk(tree))
-        _Replace(nodes[index], make(nodes[index])).visit(tree)
-        queue = [compile(ast.fix_missing_locations(tree), self.path, "exec")]
-        while queue:
-            code = queue.pop()
-            if self.index_of(code) == function:
-                return code
-            queue += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-        raise LookupError(f"{self.path}: no code for node {function}")
-
-
-class _Replace(ast.NodeTransformer):
-    def __init__(self, old, new):
-        self.old, self.new = old, new
-
-    def visit(self, node):
-        if node is not self.old:
-            return self.generic_visit(node)
-        # The old node stays, unreachable, so that the function closes over the same names.
-        if isinstance(node, ast.stmt):
-            new = ast.If(ast.Constant(0), [node], [])
-        else:
-            new = ast.IfExp(ast.Constant(1), self.new, node)
-        return ast.copy_location(new, node)
-
-
-class Sources:
-    """Every function of ops/ that belongs to derivatives alone, with its live copies."""
-
-    def __init__(self):
-        self.files = {str(p): Source(p) for p in sorted(OPS.glob("*.py"))}
-        self.live = {}  # (file, node) -> functions
-        for f in gc.get_objects():
-            if isinstance(f, types.FunctionType) and f.__code__.co_filename in self.files:
-                key = self.key(f.__code__)
-                if key is not None:
-                    self.live.setdefault(key, []).append(f)
-        chosen = {k for k in (self.key(f.__code__) for f in _reachable()) if k is not None}
-        self.keys = sorted(self._with_helpers(chosen))
-
-    def key(self, code):
-        source = self.files.get(code.co_filename)
-        index = None if source is None else source.index_of(code)
-        return None if index is None else (code.co_filename, index)
-
-    def _with_helpers(self, chosen):
-        """chosen, and the functions of modules that are named inside these alone."""
-        uses = {}  # name -> (file, node that names it)
-        for path, source in self.files.items():
-            public = _strings(source, "__all__")
-            for n in source.nodes:
-                if isinstance(n, ast.Name):
-                    uses.setdefault(n.id, []).append((path, n))
-                elif isinstance(n, ast.ImportFrom):
-                    # Known by another name there: counted as used outside derivatives.
-                    for a in (a for a in n.names if a.asname):
-                        uses.setdefault(a.name, []).append((path, n))
-            for name in public:
-                uses.setdefault(name, []).append((path, source.tree))
-        tops = [
-            (path, source, node)
-            for path, source in self.files.items()
-            for node in source.tree.body
-            if isinstance(node, ast.FunctionDef)
-        ]
-        while True:
-            functions = [self.files[p].nodes[i] for p, i in chosen]
-            covered = {id(n) for f in functions for n in ast.walk(f)}
-            more = set()
-            for path, source, node in tops:
-                own = {id(n) for n in ast.walk(node)}
-                private = node.name.startswith("_") and not _imported(self.files, path, node.name)
-                named = [
-                    n for p, n in uses.get(node.name, ())
-                    if id(n) not in own and (p == path or not private)
-                ]  # fmt: skip
-                if named and all(id(n) in covered for n in named):
-                    more.add((path, source.nodes.index(node)))
-            if more <= chosen:
-                return chosen
-            chosen |= more
-
-
-def _imported(files, path, name):
-    """Whether another file imports the name from this one."""
-    module = Path(path).stem
-    return any(
-        isinstance(n, ast.ImportFrom) and n.module == module and name in {a.name for a in n.names}
-        for source in files.values()
-        for n in source.nodes
-    )
-
-
-def _strings(source, name):
-    for n in source.tree.body:
-        if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == name:
-            return {c.value for c in ast.walk(n.value) if isinstance(c, ast.Constant)}
-    return set()
 
 
 # --- faults in the syntax tree --------------------------------------------------------------------
@@ -335,7 +185,7 @@ def _sites(source, function):
             continue
         inside.append(n)
         for field, value in ast.iter_fields(n):
-            if field != "annotation":
+            if field != "annotation" and getattr(n, "arg", "") != "strict":
                 queue += [v for v in (value if isinstance(value, list) else [value])
                           if isinstance(v, ast.AST)]  # fmt: skip
     ids = {id(n): i for i, n in enumerate(source.nodes)}
@@ -367,15 +217,32 @@ def in_sources(sources):
 def _in_source(sources, key, index, kind, make):
     source = sources.files[key[0]]
     node = source.nodes[index]
-    after = "nothing" if isinstance(node, ast.stmt) else ast.unparse(make(node))
 
     def plant():
         code = source.mutant(index, key[1], make)
         for f in sources.live[key]:
             f.__code__ = code
 
-    where = f"ops/{Path(key[0]).name}:{node.lineno}"
-    return Fault(kind, where, ast.unparse(node), after, ("code", key), plant)
+    where = f"ops/{Path(key[0]).name}:{node.lineno} {source.label(key[1])}"
+    return Fault(kind, where, *_shown(source, key[1], node, make), ("code", key), plant)
+
+
+def _shown(source, function, node, make):
+    """The text of a node before and after; of a lone name or number, and of what the function says
+    twice, that of what it stands in."""
+    if isinstance(node, ast.stmt):
+        return ast.unparse(node), "nothing"
+    around, texts = node, source.texts(function)
+    small = ast.Constant, ast.Name, ast.UnaryOp, ast.Slice
+    while isinstance(around, small) or texts[ast.unparse(around)] > 1:
+        above = source.parents.get(id(around))
+        if not isinstance(above, ast.expr):
+            break
+        around = above
+    copied = copy.deepcopy(around)
+    same = list(ast.walk(copied))[list(ast.walk(around)).index(node)]
+    changed = make(same) if same is copied else Replace(same, make(same)).visit(copied)
+    return ast.unparse(around), ast.unparse(changed)
 
 
 # --- faults in what a rule returns and keeps ------------------------------------------------------
@@ -393,6 +260,19 @@ RESULTS = {
     "last element lost": ("g without its last element", _no_last),
     "off by one": ("g shifted by one", lambda g: tg.roll(g, 1, -1) if g.ndim else g),
 }
+
+
+ZEROS = {"wrong constant": ("g + 1", lambda g: g + 1.0)}
+"""Of a gradient that is zero by definition (floor, sign): scaled or shifted it stays what it is."""
+
+
+def _is_zero(rule, i):
+    free = getattr(rule.vjp, "__closure__", None) or ()
+    held = dict(zip(rule.vjp.__code__.co_freevars, free, strict=True))
+    derivatives = held["derivatives"].cell_contents if "derivatives" in held else ()
+    if "first" in held:
+        derivatives = (held["first"].cell_contents,)
+    return i < len(derivatives) and derivatives[i] is None
 
 
 def _around(rule, path, change):
@@ -428,7 +308,7 @@ def in_results(operands):
         reaches = ("rule", name, path)
         where = f"rule {name} {path}"
         for i in sorted(which):
-            for kind, (after, f) in RESULTS.items():
+            for kind, (after, f) in (ZEROS if _is_zero(rule, i) else RESULTS).items():
                 plant = _around(rule, path, _one(i, f))
                 yield Fault(kind, where, f"gradient {i}", after, reaches, plant)
         if len(which) > 1:

@@ -1,11 +1,12 @@
 """The mutation score of the gradients: plants faults one at a time (``faults.py``,
 ``faulty_kernels.py``) and counts how many the tests below notice.
 
-    python tests/mutation.py [--seed 0] [--limit N] [--only TEXT ...] [-- pytest arguments]
+    python tests/mutation [--seed 0] [--limit N] [--only TEXT ...] [-- pytest arguments]
 
 The tests run once without a fault, noting which derivatives and gradient kernels each goes through;
 they must pass. Then every fault gets a process of its own, forked with everything imported, that
-plants it and runs the tests that go through it until one fails. Exits with 1 under 99 %.
+plants it and runs the tests that go through it until one fails. Exits with 1 under 99 %. A fault
+that no test goes through, and one under which the tests run too long, counts as not caught.
 """
 
 import argparse
@@ -24,27 +25,29 @@ import equivalent
 import faults
 import faulty_kernels
 import pytest
+import sources
 
 from tilegrad import kernels, tape
 from tilegrad.ops import rules
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 TESTS = [
-    "test_ops.py", "test_autograd.py", "test_conv.py", "test_indexing.py",
+    "test_ops.py", "test_derivatives.py", "test_autograd.py", "test_conv.py", "test_indexing.py",
     *sorted(p.name for p in HERE.glob("test_*_kernels.py")),
 ]  # fmt: skip
 """Where a fault must be noticed: files that ``make test`` runs."""
 
 GOAL = 0.99
+CAUGHT = ("wrong values", "an exception", "a crash")
 
 
 class Trace:
     """Notes what runs: functions of the derivatives, rules with the operands they serve, gradient
     kernels."""
 
-    def __init__(self, sources):
+    def __init__(self, functions):
         self.codes = {
-            id(f.__code__): ("code", key) for key in sources.keys for f in sources.live[key]
+            id(f.__code__): ("code", key) for key in functions.keys for f in functions.live[key]
         }
         self.seen, self.operands = set(), collections.defaultdict(set)
 
@@ -56,7 +59,7 @@ class Trace:
 
     def install(self):
         for rule in rules.RULES.values():
-            for path in faults.PATHS:
+            for path in sources.PATHS:
                 if getattr(rule, path) is not None:
                     setattr(rule, path, self._rule(rule.name, path, getattr(rule, path)))
         for name in (*faulty_kernels.GRADIENTS, "unary_grad"):
@@ -92,6 +95,11 @@ class Mutation:
         self.failed = []
 
     # --- in the processes that run tests
+    def pytest_runtest_makereport(self, item, call):
+        if call.excinfo is not None:
+            wrong = AssertionError, pytest.fail.Exception
+            self.how = "wrong values" if call.excinfo.errisinstance(wrong) else "an exception"
+
     def pytest_runtest_logreport(self, report):
         if report.failed:
             self.failed.append(report.nodeid)
@@ -124,11 +132,11 @@ class Mutation:
         try:
             fault.plant()
         except Exception as e:
-            file.write(json.dumps(["broken", repr(e)]).encode())
+            file.write(json.dumps(["not planted", repr(e)]).encode())
             return
         self._run([self.items[i] for i in order])
         file.write(
-            json.dumps(["caught", self.failed[0]] if self.failed else ["survived", ""]).encode()
+            json.dumps([self.how, self.failed[0]] if self.failed else ["survived", ""]).encode()
         )
 
     def _fork(self, body, timeout):
@@ -153,7 +161,7 @@ class Mutation:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
         self.items = session.items
-        self.sources = faults.Sources()
+        self.sources = sources.Sources()
         begun = time.perf_counter()
         pid, file = self._fork(self._control, 900)
         _, code = os.waitpid(pid, 0)
@@ -175,8 +183,12 @@ class Mutation:
         return True
 
     def _chosen(self, every):
-        every, excluded = equivalent.split(every)
+        every, excluded, unused = equivalent.split(every)
         print(f"{len(every)} faults, {len(excluded)} more that change nothing (equivalent.py)")
+        if unused:
+            sys.exit(f"equivalent.py lists what is no fault any more: {sorted(unused)}")
+        if self.options.equivalent:
+            every = excluded
         if self.options.only:
             every = [f for f in every if any(text in str(f) for text in self.options.only)]
         if self.options.limit and self.options.limit < len(every):
@@ -192,7 +204,7 @@ class Mutation:
     def _count(self, planted, reached):
         begun, running = time.perf_counter(), {}
         total, caught, self.killers = collections.Counter(), collections.Counter(), {}
-        survivors, waiting = [], list(planted[::-1])
+        by, waiting = collections.Counter(), list(planted[::-1])
         while waiting or running:
             while waiting and len(running) < self.options.jobs:
                 fault = waiting.pop()
@@ -205,19 +217,19 @@ class Mutation:
             fault, file = running.pop(pid)
             with file:
                 file.seek(0)
-                result, detail = json.loads(file.read() or b'["crashed", ""]')
-            if os.WIFSIGNALED(code) and os.WTERMSIG(code) == signal.SIGALRM:
-                result = "ran too long"
-            if result == "broken":
-                sys.exit(f"{fault}: could not be planted: {detail}")
+                result, detail = json.loads(file.read() or b'["not run", ""]')
+            if os.WIFSIGNALED(code):
+                result = "ran too long" if os.WTERMSIG(code) == signal.SIGALRM else "a crash"
+            if result.startswith("not "):
+                sys.exit(f"{fault}: {result}: {detail}")
             total[fault.kind] += 1
-            if result in ("caught", "crashed"):
+            if result in CAUGHT:
                 caught[fault.kind] += 1
+                by[result] += 1
                 self.killers.setdefault(fault.reaches, {})[detail] = True
             else:
                 reason = "no test reaches it" if fault.reaches not in reached else result
-                survivors.append(f"{reason}: {fault}")
-                print(survivors[-1], flush=True)
+                print(f"{reason}: {fault}", flush=True)
             if self.options.verbose:
                 print(f"{result} {detail}: {fault}", flush=True)
         n, k = sum(total.values()), sum(caught.values())
@@ -226,7 +238,9 @@ class Mutation:
             print(f"  {kind:{width}}  {caught[kind]:4} of {count:4}")
         spent = time.perf_counter() - begun
         print(f"caught/planted = {k}/{n} = {100 * k / max(n, 1):.1f} % ({spent:.0f} s)")
-        self.status = 0 if n and k >= GOAL * n else 1
+        print("noticed by:", ", ".join(f"{how} {by[how]}" for how in CAUGHT))
+        reached_goal = k == 0 if self.options.equivalent else k >= GOAL * n
+        self.status = 0 if n and reached_goal else 1
 
     def _order(self, fault, reached):
         """The tests through the fault: those that noticed one at the same place first, then the
@@ -246,6 +260,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the sample that --limit takes")
     parser.add_argument("--limit", type=int, help="how many faults at most")
     parser.add_argument("--only", action="append", help="faults whose line holds this text")
+    parser.add_argument(
+        "--equivalent",
+        action="store_true",
+        help="plant those of equivalent.py; then none may be noticed",
+    )
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--timeout", type=int, default=120, help="seconds for one fault")
     parser.add_argument("--verbose", action="store_true", help="a line for every fault")
