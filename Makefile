@@ -8,7 +8,7 @@ TOOLS = "setuptools>=77" "scikit-build-core[setuptools]>=1.1" "pybind11>=3.0" "n
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := build
-.PHONY: demo test test-all check format build bench asan wheel clean
+.PHONY: demo test test-all mutation check format build bench asan wheel clean
 
 demo: $(READY)
 	$(PY) -m tilegrad demo $(if $(DATA),--data $(DATA))
@@ -16,8 +16,12 @@ demo: $(READY)
 test: $(READY)
 	$(PY) -m pytest -n 2 tests
 
+# Plants faults in derivatives and gradient kernels one at a time; the tests must catch 99 %.
+mutation: $(READY)
+	$(PY) tests/mutation
+
 # The slow rows too, then once more on the reference kernels and under every instruction set.
-test-all: $(READY) asan
+test-all: $(READY) asan mutation
 	TILEGRAD_TEST_ALL=1 $(PY) -m pytest -n 2 tests
 	TILEGRAD_KERNELS=reference $(PY) -m pytest -n 2 tests/test_ops.py tests/test_autograd.py tests/test_nn.py
 	for isa in generic avx2; do TILEGRAD_CPU_ISA=$$isa $(PY) -m pytest -n 2 tests/test_nn.py tests/test_train.py || exit 1; done

@@ -223,9 +223,12 @@ def _call_hooks(node: Node, g: Tensor) -> Tensor:
 def _composite(node: Node, g: Tensor, need: Sequence[Any], saved: list, recorded: bool) -> Any:
     """The gradients of the inputs by the rule that is written as ops."""
     make, parents = new_tensor, node.parents
+    values: list[Any]
     if recorded:
         owners = [*parents, node]
         values = [None if a is None else make(a, p) for a, p in zip(saved, owners, strict=True)]
+        for cell, _, i in node.checks:  # what saves them again notices changes in place too
+            values[i]._version = cell
     else:
         values = [None if a is None else make(a) for a in saved]
     out = values.pop()

@@ -120,7 +120,7 @@ def gradcheck(
             grads = autograd.grad(
                 ys, [xs[i] for i in leaves], us, create_graph=True, allow_unused=True
             )
-            return [g for g in grads if g is not None and g.requires_grad]
+            return [g for g in grads if g is not None]
 
         with_cotangents = [*inputs, *[u.requires_grad_() for u in cotangents]]
         for number in range(directions):

@@ -8,11 +8,11 @@ _W = Arg((10,), 0.5, 2.0, grad=False)
 
 
 def _ignored(f):  # type: ignore[no-untyped-def]
-    def call(x, t):  # type: ignore[no-untyped-def]
+    def call(x, t, **options):  # type: ignore[no-untyped-def]
         import tilegrad as tg
 
         some = tg.where(tg.arange(t.shape[0]) % 2 == 0, -100, t)
-        return getattr(tg.nn.functional, f)(x, some)
+        return getattr(tg.nn.functional, f)(x, some, **options)
 
     return call
 
@@ -50,6 +50,8 @@ CASES += [
     Case("one_sample", "cross_entropy", (Arg((10,), -4, 4), Arg((), 0, 10, "index")), reduction=10),
     Case("smoothed", "cross_entropy", (Arg(_ROWS, -4, 4), _T), {"label_smoothing": 0.1},
          reduction=40),
+    Case("smoothed_ignored", "cross_entropy", (Arg(_ROWS, -4, 4), _T), {"label_smoothing": 0.1},
+         reduction=40, call=_ignored("cross_entropy")),
     Case("smoothed_weighted", "cross_entropy", (Arg(_ROWS, -4, 4), _T, _W),
          {"label_smoothing": 0.1}, reduction=40, half=False),
     Case("probabilities", "cross_entropy", (Arg(_ROWS, -4, 4), Arg(_ROWS, 0.1, 1.0)), reduction=40),

@@ -65,7 +65,7 @@ def _binary(
     ]
 
 
-_ANY, _POSITIVE = (-2.0, 2.0), (0.5, 2.5)
+_ANY, _POSITIVE, _NEGATIVE = (-2.0, 2.0), (0.5, 2.5), (-2.5, -0.5)
 _COMPARE = "eq ne lt le gt ge logical_and logical_or logical_xor".split()
 
 CASES = [c for name in _UNARY for c in _unary(name)]
@@ -79,6 +79,17 @@ CASES += _binary("logaddexp", _ANY, _ANY)
 CASES += _binary("copysign", _POSITIVE, _POSITIVE, True)
 CASES += _binary("maximum", (0.0, 1.0), (1.5, 2.5), True)
 CASES += _binary("minimum", (0.0, 1.0), (1.5, 2.5), True)
+CASES += [
+    Case("either_wins", name, (Arg((4, 9)), Arg((9,))), exact=False)
+    for name in ("maximum", "minimum")
+]
+CASES += [
+    Case(name, "copysign", (Arg((3, 5), *a), Arg((5,), *b)), exact=True)
+    for name, a, b in (
+        ("positive_to_negative", _POSITIVE, _NEGATIVE),
+        ("negative_to_positive", _NEGATIVE, _POSITIVE),
+    )
+]
 CASES += _binary("remainder", (2.6, 2.9), (0.9, 1.1), False)
 CASES += _binary("fmod", (-2.9, -2.6), (0.9, 1.1), False)
 CASES += _binary("floor_divide", (2.6, 2.9), (0.9, 1.1), True)
@@ -91,6 +102,9 @@ CASES += [
 CASES += [
     Case("large_bias", "add", (Arg((1024, 1024)), Arg((1024,))), bench=True, differentiable=False,
          flops=2.0**20, bytes=2.0**23),
+    Case("negative_slope_below_zero", "leaky_relu", (Arg((19,), -2.0, -0.1),),
+         {"negative_slope": -0.5}),
+    Case("over_threshold", "softplus", (Arg((19,), 2.8, 3.9),), _PARAMS["softplus"]),
     Case("both_limits", "clamp", (Arg((31,), -0.4, 0.4),), {"min": -1, "max": 1}, exact=True),
     Case("low_limit", "clamp", (Arg((31,), -2.0, -1.5),), {"min": -1.0}, exact=True),
     Case("tensors", "clamp", (Arg((6,), -0.4, 0.4), Arg((6,), -2.0, -1.0), Arg((), 1.0, 2.0)),

@@ -75,6 +75,7 @@ CASES += [
          reduction=37),
     Case("zero_dim", "cumsum", (Arg(()),), {"dim": 0}, exact=True),
     Case("middle_axis", "cumprod", (Arg(_S, 0.5, 1.5),), {"dim": 1}, exact=True, reduction=4),
+    Case("single", "cumprod", (Arg((3, 1)),), {"dim": 1}, exact=True),
     Case("empty", "cumprod", (Arg((0, 3)),), {"dim": 0}, exact=True),
     Case("large", "sum", (Arg((1024, 1024)),), bench=True, differentiable=False, flops=2.0**20,
          bytes=2.0**22, reduction=2**20),

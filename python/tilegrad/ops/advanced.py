@@ -18,7 +18,7 @@ from ..errors import IndexError as TgIndexError
 from ..kernels.contract import BINARY
 from ..tensor import Tensor, from_numpy
 from .index import as_index, index_tensor, nonzero, take_slices
-from .rules import assigned, convert, explicit, linear, record, sum_to
+from .rules import assigned, explicit, linear, record, sum_to
 from .shape import broadcast_shapes, broadcast_to, permute, reshape, unsqueeze
 from .slicing import getitem
 
@@ -233,7 +233,7 @@ def _put_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: An
     if need[1]:
         value = take_slices(reshape(g, -1), flat, 0)
         if not accumulate:
-            value = value * convert(_stored(flat, g._array.size), g.dtype)
+            value = value * _stored(flat, g._array.size)
         value = sum_to(value, nodes[1].shape)
     return kept, value
 

@@ -104,7 +104,8 @@ def _square_radius(a: Tensor, b: Tensor) -> Tensor:
 _pow = binary(
     "pow",
     "a**b",
-    lambda t, a, b, y: t * where(eq(b, 0), 0.0, b * _pow(a, b - 1)),
+    # 0**0: the exponent of the derivative would be -1.
+    lambda t, a, b, y: t * b * _pow(a, where(logical_and(eq(a, 0), eq(b, 0)), 1.0, b) - 1),
     lambda t, a, b, y: t * where(_flat(a, b), 0.0, y * unary.log(where(_flat(a, b), 1.0, a))),
     (0, 1, -1),
 )

@@ -98,8 +98,8 @@ def _targets(op: str, x: Tensor, target: Any, ignore_index: int) -> tuple[Tensor
 
 
 def _onehot_part(x: Tensor, t: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
-    """Which rows count (N, 1) and the one-hot targets (N, C), as numbers."""
-    counts = unsqueeze(convert(t != ignore, x.dtype), 1)
+    """Which rows count (N, 1), as bools, and the one-hot targets (N, C), as numbers."""
+    counts = unsqueeze(t != ignore, 1)
     classes = Tensor._new(kernels.of(t._array).copy(_arange(x.shape[1])))
     return counts, convert(unsqueeze(t, 1) == classes, x.dtype)
 
@@ -113,25 +113,25 @@ def _arange(n: int) -> Any:
 def _cross_entropy_vjp(
     g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any
 ) -> tuple:
-    (x,) = inputs
-    target, weight, ignore, smoothing, _ = params
-    counts, onehot = _onehot_part(x, _new(target), ignore)
+    x, target, weight = inputs
+    ignore, smoothing, _ = params
+    counts, onehot = _onehot_part(x, target, ignore)
     q = onehot * (1.0 - smoothing) + smoothing / max(x.shape[1], 1)
     if weight is not None:
-        q = q * _new(weight)
+        q = q * weight
     g = unsqueeze(g, 1) * counts
-    return (g * (sum_(q, 1, True) * softmax(x, 1) - q),)
+    return g * (sum_(q, 1, True) * softmax(x, 1) - q), None, None
 
 
 def _cross_entropy_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
-    target, weight, ignore, smoothing, lse = params
-    x = saved[0]
-    k = kernels.of(x)
-    return (_new(k.cross_entropy_grad(g._array, x, lse, target, weight, ignore, smoothing)),)
+    x, target, weight, _ = saved
+    ignore, smoothing, lse = params
+    gx = kernels.of(x).cross_entropy_grad(g._array, x, lse, target, weight, ignore, smoothing)
+    return _new(gx), None, None
 
 
 CROSS_ENTROPY = explicit(
-    "cross_entropy", _cross_entropy_vjp, saves=(0,), fused=_cross_entropy_fused
+    "cross_entropy", _cross_entropy_vjp, saves=(0, 1, 2), fused=_cross_entropy_fused
 )
 
 
@@ -215,8 +215,7 @@ def cross_entropy(
     smoothing, k = float(label_smoothing), kernels.of(x._array)
     wa = None if w is None else w._array
     loss, lse = k.cross_entropy(x._array, t._array, wa, int(ignore_index), smoothing)
-    params = (t._array, wa, int(ignore_index), smoothing, lse)
-    out = record(CROSS_ENTROPY, loss, (x,), params)
+    out = record(CROSS_ENTROPY, loss, (x, t, w), (int(ignore_index), smoothing, lse))
     return _reduced(out, t, w, ignore_index, reduction, shape)
 
 

@@ -19,10 +19,6 @@ from .shape import reshape
 _new = Tensor._new
 
 
-def _wrap(a: Any) -> Tensor | None:
-    return None if a is None else _new(a)
-
-
 def _standard(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
     """xhat and 1 / sqrt(var + eps), recorded."""
     centred = x - mean_(x, axes, True)
@@ -30,8 +26,12 @@ def _standard(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Ten
     return centred * rstd, rstd
 
 
-def _input_grad(h: Tensor, xhat: Tensor, rstd: Tensor, axes: tuple[int, ...]) -> Tensor:
+def _input_grad(
+    h: Tensor, xhat: Tensor, rstd: Tensor, axes: tuple[int, ...], need: Any
+) -> Tensor | None:
     """Ioffe and Szegedy 2015, section 3: rstd (h - mean(h) - xhat mean(h xhat))."""
+    if not need[0]:
+        return None
     return rstd * (h - mean_(h, axes, True) - xhat * mean_(h * xhat, axes, True))
 
 
@@ -57,8 +57,7 @@ def _fused(name: str, extra: Callable) -> Callable:
             shape = nodes[2].shape
             lead = shape if name == "layer_norm_grad" else _per_channel(x.ndim, shape[0])
             gb = sum_to(g, lead)._array.reshape(shape)
-        grads = [_new(gx), _wrap(gw) if need[1] else None, _wrap(gb) if need[2] else None]
-        return grads
+        return [_new(a) if wanted else None for a, wanted in zip((gx, gw, gb), need, strict=True)]
 
     return fused
 
@@ -70,7 +69,7 @@ def _batch_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, no
     xhat, rstd = _standard(x, axes, eps)
     shape = _per_channel(x.ndim, x.shape[1])
     h = g if w is None else g * reshape(w, shape)
-    return [_input_grad(h, xhat, rstd, axes), *_affine_grads(g, xhat, need, shape)]
+    return [_input_grad(h, xhat, rstd, axes, need), *_affine_grads(g, xhat, need, shape)]
 
 
 def _fixed_vjp(g: Tensor, need: Any, inputs: Any, out: Any, eps: Any, nodes: Any) -> list:
@@ -174,10 +173,10 @@ def _layer_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, no
     axes = tuple(range(x.ndim - ndim, x.ndim))
     xhat, rstd = _standard(x, axes, eps)
     h = g if w is None else g * w
-    inner = x.shape[x.ndim - ndim :]
+    inner = x.shape[-ndim:]
     grads = _affine_grads(g, xhat, need, inner)
     return [
-        _input_grad(h, xhat, rstd, axes),
+        _input_grad(h, xhat, rstd, axes, need),
         *[None if t is None else reshape(t, inner) for t in grads],
     ]
 
@@ -224,7 +223,8 @@ def _group_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, no
     xhat, rstd = _standard(reshape(x, grouped), (2,), eps)
     shape = _per_channel(x.ndim, x.shape[1])
     h = g if w is None else g * reshape(w, shape)
-    gx = reshape(_input_grad(reshape(h, grouped), xhat, rstd, (2,)), x.shape)
+    gx = _input_grad(reshape(h, grouped), xhat, rstd, (2,), need)
+    gx = None if gx is None else reshape(gx, x.shape)
     return [gx, *_affine_grads(g, reshape(xhat, x.shape), need, shape)]
 
 

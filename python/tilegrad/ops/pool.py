@@ -29,23 +29,28 @@ class _Average(NamedTuple):
 
 
 # --- rules ----------------------------------------------------------------------------------------
-def _scatter(g: Tensor, indices: Any, spatial: tuple[int, ...]) -> Tensor:
-    y = kernels.of(g._array).max_pool_grad(g._array, indices, spatial)
-    return record(SCATTER, y, (g,), indices)
+# The places of the maxima are an input, so that a change in place before backward is noticed.
+def _scatter(g: Tensor, indices: Tensor, spatial: tuple[int, ...]) -> Tensor:
+    y = kernels.of(g._array).max_pool_grad(g._array, indices._array, spatial)
+    return record(SCATTER, y, (g, indices))
 
 
-def _pick(x: Tensor, indices: Any) -> Tensor:
-    y = kernels.of(x._array).max_pool_gather(x._array, indices)
-    return record(PICK, y, (x,), indices)
+def _pick(x: Tensor, indices: Tensor) -> Tensor:
+    y = kernels.of(x._array).max_pool_gather(x._array, indices._array)
+    return record(PICK, y, (x, indices))
 
 
-def _max_vjp(g: Tensor, need: Any, inputs: Any, out: Any, indices: Any, nodes: Any) -> tuple:
-    return (_scatter(g, indices, nodes[0].shape[2:]),)
+def _pick_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
+    return _scatter(g, inputs[1], nodes[0].shape[2:]), None
 
 
-MAX_POOL = explicit("max_pool", _max_vjp)
-PICK = linear("max_pool_gather", lambda g, indices, shape: _scatter(g, indices, shape[2:]))
-SCATTER = linear("max_pool_grad", lambda g, indices, shape: _pick(g, indices))
+def _scatter_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
+    return _pick(g, inputs[1]), None
+
+
+MAX_POOL = explicit("max_pool", _pick_vjp, saves=(1,))
+PICK = explicit("max_pool_gather", _pick_vjp, saves=(1,))
+SCATTER = explicit("max_pool_grad", _scatter_vjp, saves=(1,))
 
 
 def _average(x: Tensor, p: _Average) -> Tensor:
@@ -109,8 +114,8 @@ def _max_pool(
 
 
 def _with_indices(x: Tensor, y: Any, indices: Any, input: Tensor, wanted: bool) -> Any:
-    out = record(MAX_POOL, y, (x,), indices)
     where = constant(indices)
+    out = record(MAX_POOL, y, (x, where))
     if input.ndim < x.ndim:
         out, where = squeeze(out, 0), squeeze(where, 0)
     return (out, where) if wanted else out

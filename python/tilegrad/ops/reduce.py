@@ -137,7 +137,7 @@ def _product_of_others(x: Tensor, axis: int) -> Tensor:
 def _prod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, nodes: Any) -> tuple:
     (x,) = inputs
     if x._array.size == 0 or not axes:
-        return (spread(g, axes, x.shape) if not axes else x * 0,)
+        return (spread(g, axes, x.shape),)
     # The reduced axes as one, in front of the others.
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     order = (*axes, *rest)
@@ -178,7 +178,7 @@ def prod(
 
 def _extreme_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axes: Any, nodes: Any) -> tuple:
     (x,) = inputs
-    ties = convert(x == spread(out.detach(), axes, x.shape), g.dtype)
+    ties = x == spread(out.detach(), axes, x.shape)
     share = sum(ties, axes, True)
     return (spread(g, axes, x.shape) * ties / share,)
 
@@ -416,7 +416,7 @@ def _cumprod_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: Any, nodes: 
     (x,) = inputs
     n = x.shape[axis]
     if n == 0:
-        return (x * 0,)
+        return (g,)
     before = cumprod(narrow(x, axis, 0, n - 1), axis)
     left = cat([narrow(x, axis, 0, 1) * 0 + 1, before], axis)
     r = narrow(g, axis, n - 1, 1)
