@@ -2,6 +2,8 @@
 // Ba, Kiros and Hinton 2016; Wu and He 2018.
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "core/run.h"
 #include "ops/norm/norm.h"
@@ -9,9 +11,17 @@
 namespace tg {
 namespace {
 
+// The shapes of the statistics and of the weights.
+struct Layout {
+  int statistics_ndim, weight_ndim;
+  int64_t statistics[kMaxDims], weight[kMaxDims];
+};
+
 struct RowParams {
+  static constexpr const char *name = "layer_norm", *grad_name = "layer_norm_grad";
   int64_t rows, length;  // x is (rows, length); statistics are per row
   double eps;
+  static RowParams of(const char* op, const View& x, int64_t ndim, double eps, Layout* at);
 };
 
 template <class T>
@@ -23,7 +33,7 @@ void row_statistics(const T* x, int64_t n, double eps, T* mean, T* rstd) {
 }
 
 // views: x, weight, bias, y, mean, rstd. Weights are per element of a row.
-void layer_norm_kernel(const RowParams& p, const View* views) {
+void norm_kernel(const RowParams& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T one = 1, zero = 0;
@@ -46,7 +56,7 @@ void layer_norm_kernel(const RowParams& p, const View* views) {
 }
 
 // views: g, x, weight, mean, rstd, gx, gweight, gbias.
-void layer_norm_grad_kernel(const RowParams& p, const View* views) {
+void norm_grad_kernel(const RowParams& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T one = 1;
@@ -85,12 +95,14 @@ void layer_norm_grad_kernel(const RowParams& p, const View* views) {
 }
 
 struct GroupParams {
+  static constexpr const char *name = "group_norm", *grad_name = "group_norm_grad";
   int64_t samples, channels, inner, groups;
   double eps;
+  static GroupParams of(const char* op, const View& x, int64_t groups, double eps, Layout* at);
 };
 
 // views: x, weight, bias, y, mean, rstd. Weights are per channel.
-void group_norm_kernel(const GroupParams& p, const View* views) {
+void norm_kernel(const GroupParams& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T one = 1, zero = 0;
@@ -111,7 +123,7 @@ void group_norm_kernel(const GroupParams& p, const View* views) {
 }
 
 // views: g, x, weight, mean, rstd, gx, gweight, gbias.
-void group_norm_grad_kernel(const GroupParams& p, const View* views) {
+void norm_grad_kernel(const GroupParams& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T one = 1;
@@ -163,16 +175,19 @@ void fill_nan(const Output& mean, const Output& rstd) {
   });
 }
 
-RowParams rows_of(const char* op, const View& v, int64_t ndim, double eps) {
+RowParams RowParams::of(const char* op, const View& v, int64_t ndim, double eps, Layout* at) {
   check(ndim >= 1 && ndim <= v.ndim, ErrorKind::shape, op, ": normalises the last ", ndim,
         " axes, but x has shape ", shape_of(v));
   RowParams p{1, 1, eps};
   for (int i = 0; i < v.ndim; ++i) (i < v.ndim - ndim ? p.rows : p.length) *= v.shape[i];
   if (p.length == 0) p.rows = 0;
+  *at = {v.ndim - int(ndim), int(ndim), {}, {}};
+  std::copy(v.shape, v.shape + at->statistics_ndim, at->statistics);
+  std::copy(v.shape + at->statistics_ndim, v.shape + v.ndim, at->weight);
   return p;
 }
 
-GroupParams groups_of(const char* op, const View& v, int64_t groups, double eps) {
+GroupParams GroupParams::of(const char* op, const View& v, int64_t groups, double eps, Layout* at) {
   check(v.ndim >= 2, ErrorKind::shape, op, ": x expects at least 2 dimensions (N, C, ...), got ",
         shape_of(v));
   GroupParams p{v.shape[0], v.shape[1], 1, groups, eps};
@@ -180,6 +195,7 @@ GroupParams groups_of(const char* op, const View& v, int64_t groups, double eps)
         " channels do not divide into ", groups, " groups");
   for (int i = 2; i < v.ndim; ++i) p.inner *= v.shape[i];
   if (v.size() == 0) p.samples = 0;
+  *at = {2, 1, {v.shape[0], groups}, {p.channels}};
   return p;
 }
 
@@ -190,107 +206,75 @@ void check_like(const char* op, const View& g, const View& x) {
   check(same, ErrorKind::shape, op, ": g has shape ", shape_of(g), ", but x has ", shape_of(x));
 }
 
-py::tuple with_weights(const char* op, const Output& gx, const Output& gw, const Output& gb,
-                       DType dtype) {
-  if (!gw.array) return py::make_tuple(finished(op, gx, dtype), py::none(), py::none());
-  return py::make_tuple(finished(op, gx, dtype), finished(op, gw, dtype), finished(op, gb, dtype));
+int64_t product(int ndim, const int64_t* shape) {
+  return std::accumulate(shape, shape + ndim, int64_t(1), std::multiplies<int64_t>());
 }
 
-py::tuple layer_norm(py::handle x, py::handle weight, py::handle bias, int64_t ndim, double eps) {
-  const char* op = "layer_norm";
+// split: the number of axes, or of groups, that are normalised.
+template <class Params>
+py::tuple norm(py::handle x, py::handle weight, py::handle bias, int64_t split, double eps) {
+  const char* op = Params::name;
   const View v = view_of(x, op, "x");
   check_float(op, v, "x");
-  const RowParams p = rows_of(op, v, ndim, eps);
+  Layout at;
+  const Params p = Params::of(op, v, split, eps, &at);
+  const int64_t weights = product(at.weight_ndim, at.weight);
   const DType t = compute_dtype(v.dtype);
   Keep keep;
   const View in = prepared(op, "x", x, t, keep);
-  const View w = per_element(op, "weight", weight, t, p.length, keep);
-  const View b = per_element(op, "bias", bias, t, p.length, keep);
-  const Output y = empty(op, t, v.ndim, v.shape), mean = empty(op, t, v.ndim - int(ndim), v.shape);
-  const Output rstd = empty(op, t, v.ndim - int(ndim), v.shape);
-  if (p.length == 0) fill_nan(mean, rstd);
-  run(layer_norm_kernel, p, {in, w, b, y.view, mean.view, rstd.view}, 2 * v.size());
+  const View w = per_element(op, "weight", weight, t, weights, keep);
+  const View b = per_element(op, "bias", bias, t, weights, keep);
+  const Output y = empty(op, t, v.ndim, v.shape);
+  const Output mean = empty(op, t, at.statistics_ndim, at.statistics);
+  const Output rstd = empty(op, t, at.statistics_ndim, at.statistics);
+  if (v.size() == 0) fill_nan(mean, rstd);
+  run(static_cast<void (*)(const Params&, const View*)>(norm_kernel), p,
+      {in, w, b, y.view, mean.view, rstd.view}, 2 * v.size());
   return py::make_tuple(finished(op, y, v.dtype), finished(op, mean, v.dtype),
                         finished(op, rstd, v.dtype));
 }
 
-py::tuple layer_norm_grad(py::handle g, py::handle x, py::handle weight, py::handle mean,
-                          py::handle rstd, int64_t ndim) {
-  const char* op = "layer_norm_grad";
+template <class Params>
+py::tuple norm_grad(py::handle g, py::handle x, py::handle weight, py::handle mean, py::handle rstd,
+                    int64_t split) {
+  const char* op = Params::grad_name;
   const View v = view_of(x, op, "x");
   check_float(op, v, "x");
   check_like(op, view_of(g, op, "g"), v);
-  const RowParams p = rows_of(op, v, ndim, 0.0);
+  Layout at;
+  const Params p = Params::of(op, v, split, 0.0, &at);
+  const int64_t statistics = product(at.statistics_ndim, at.statistics);
   const DType t = compute_dtype(v.dtype);
   Keep keep;
-  const int64_t statistics = p.length == 0 ? view_of(mean, op, "mean").size() : p.rows;
   const View gin = prepared(op, "g", g, t, keep), in = prepared(op, "x", x, t, keep);
-  const View w = per_element(op, "weight", weight, t, p.length, keep);
+  const View w = per_element(op, "weight", weight, t, product(at.weight_ndim, at.weight), keep);
   const View m = per_element(op, "mean", mean, t, statistics, keep);
   const View r = per_element(op, "rstd", rstd, t, statistics, keep);
   check(!mean.is_none() && !rstd.is_none(), ErrorKind::value, op, ": mean and rstd must be given");
   const Output gx = empty(op, t, v.ndim, v.shape);
   Output gw, gb;
   if (!weight.is_none()) {
-    gw = empty(op, t, int(ndim), v.shape + (v.ndim - ndim));
-    gb = empty(op, t, int(ndim), v.shape + (v.ndim - ndim));
+    gw = empty(op, t, at.weight_ndim, at.weight);
+    gb = empty(op, t, at.weight_ndim, at.weight);
   }
-  run(layer_norm_grad_kernel, p, {gin, in, w, m, r, gx.view, gw.view, gb.view}, 3 * v.size());
-  return with_weights(op, gx, gw, gb, v.dtype);
-}
-
-py::tuple group_norm(py::handle x, py::handle weight, py::handle bias, int64_t groups, double eps) {
-  const char* op = "group_norm";
-  const View v = view_of(x, op, "x");
-  check_float(op, v, "x");
-  const GroupParams p = groups_of(op, v, groups, eps);
-  const DType t = compute_dtype(v.dtype);
-  Keep keep;
-  const View in = prepared(op, "x", x, t, keep);
-  const View w = per_element(op, "weight", weight, t, p.channels, keep);
-  const View b = per_element(op, "bias", bias, t, p.channels, keep);
-  const int64_t shape[2] = {v.shape[0], groups};
-  const Output y = empty(op, t, v.ndim, v.shape), mean = empty(op, t, 2, shape);
-  const Output rstd = empty(op, t, 2, shape);
-  if (p.samples == 0) fill_nan(mean, rstd);
-  run(group_norm_kernel, p, {in, w, b, y.view, mean.view, rstd.view}, 2 * v.size());
-  return py::make_tuple(finished(op, y, v.dtype), finished(op, mean, v.dtype),
-                        finished(op, rstd, v.dtype));
-}
-
-py::tuple group_norm_grad(py::handle g, py::handle x, py::handle weight, py::handle mean,
-                          py::handle rstd, int64_t groups) {
-  const char* op = "group_norm_grad";
-  const View v = view_of(x, op, "x");
-  check_float(op, v, "x");
-  check_like(op, view_of(g, op, "g"), v);
-  const GroupParams p = groups_of(op, v, groups, 0.0);
-  const DType t = compute_dtype(v.dtype);
-  Keep keep;
-  const View gin = prepared(op, "g", g, t, keep), in = prepared(op, "x", x, t, keep);
-  const View w = per_element(op, "weight", weight, t, p.channels, keep);
-  const View m = per_element(op, "mean", mean, t, v.shape[0] * groups, keep);
-  const View r = per_element(op, "rstd", rstd, t, v.shape[0] * groups, keep);
-  check(!mean.is_none() && !rstd.is_none(), ErrorKind::value, op, ": mean and rstd must be given");
-  const Output gx = empty(op, t, v.ndim, v.shape);
-  Output gw, gb;
-  if (!weight.is_none()) {
-    gw = empty(op, t, 1, &p.channels);
-    gb = empty(op, t, 1, &p.channels);
-  }
-  run(group_norm_grad_kernel, p, {gin, in, w, m, r, gx.view, gw.view, gb.view}, 3 * v.size());
-  return with_weights(op, gx, gw, gb, v.dtype);
+  run(static_cast<void (*)(const Params&, const View*)>(norm_grad_kernel), p,
+      {gin, in, w, m, r, gx.view, gw.view, gb.view}, 3 * v.size());
+  if (!gw.array) return py::make_tuple(finished(op, gx, v.dtype), py::none(), py::none());
+  return py::make_tuple(finished(op, gx, v.dtype), finished(op, gw, v.dtype),
+                        finished(op, gb, v.dtype));
 }
 
 }  // namespace
 
 void bind_layer_norm(py::module_& m) {
   using py::arg;
-  m.def("layer_norm", &layer_norm, arg("x"), arg("weight"), arg("bias"), arg("ndim"), arg("eps"));
-  m.def("layer_norm_grad", &layer_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),
+  m.def("layer_norm", &norm<RowParams>, arg("x"), arg("weight"), arg("bias"), arg("ndim"),
+        arg("eps"));
+  m.def("layer_norm_grad", &norm_grad<RowParams>, arg("g"), arg("x"), arg("weight"), arg("mean"),
         arg("rstd"), arg("ndim"));
-  m.def("group_norm", &group_norm, arg("x"), arg("weight"), arg("bias"), arg("groups"), arg("eps"));
-  m.def("group_norm_grad", &group_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),
+  m.def("group_norm", &norm<GroupParams>, arg("x"), arg("weight"), arg("bias"), arg("groups"),
+        arg("eps"));
+  m.def("group_norm_grad", &norm_grad<GroupParams>, arg("g"), arg("x"), arg("weight"), arg("mean"),
         arg("rstd"), arg("groups"));
 }
 

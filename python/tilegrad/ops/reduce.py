@@ -187,14 +187,35 @@ AMAX = explicit("amax", _extreme_vjp, saves=(0, -1))
 AMIN = explicit("amin", _extreme_vjp, saves=(0, -1))
 
 
-def amax(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    axis: Any = None,
-    keepdims: bool | None = None,
-) -> Tensor:
+def _over_axes(name: str, kernel: str, rule: Any, doc: str) -> Callable[..., Tensor]:
+    """A reduction with no arguments of its own; rule None: no gradient passes."""
+    op = _OP[kernel]
+
+    def fn(
+        input: Any,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        axis: Any = None,
+        keepdims: bool | None = None,
+    ) -> Tensor:
+        x, axes, keep = arguments(name, input, dim, keepdim, axis, keepdims)
+        a = kernels.of(x._array).reduce(op, x._array, axes, keep)
+        return constant(a) if rule is None else record(rule, a, (x,), axes)
+
+    return _documented(fn, name, doc)
+
+
+def _documented(fn: Callable, name: str, doc: str) -> Callable:
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__ = doc
+    return fn
+
+
+amax = _over_axes(
+    "amax",
+    "max",
+    AMAX,
     """The maximum over the axes dim; NaN wins. Ties share the gradient equally.
 
     input: any real dtype. Raises ValueError over nothing.
@@ -202,20 +223,12 @@ def amax(
     >>> import tilegrad as tg
     >>> tg.amax(tg.tensor([[1, 5], [3, 2]]), 1)
     tensor([5, 3])
-    """
-    x, axes, keep = arguments("amax", input, dim, keepdim, axis, keepdims)
-    a = kernels.of(x._array).reduce(_OP["max"], x._array, axes, keep)
-    return record(AMAX, a, (x,), axes)
-
-
-def amin(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    axis: Any = None,
-    keepdims: bool | None = None,
-) -> Tensor:
+    """,
+)
+amin = _over_axes(
+    "amin",
+    "min",
+    AMIN,
     """The minimum over the axes dim; NaN wins. Ties share the gradient equally.
 
     input: any real dtype. Raises ValueError over nothing.
@@ -223,10 +236,30 @@ def amin(
     >>> import tilegrad as tg
     >>> tg.amin(tg.tensor([[1, 5], [3, 2]]), 1)
     tensor([1, 2])
-    """
-    x, axes, keep = arguments("amin", input, dim, keepdim, axis, keepdims)
-    a = kernels.of(x._array).reduce(_OP["min"], x._array, axes, keep)
-    return record(AMIN, a, (x,), axes)
+    """,
+)
+any = _over_axes(
+    "any",
+    "any",
+    None,
+    """Whether any element over the axes dim is non-zero, as bool; false over nothing.
+
+    >>> import tilegrad as tg
+    >>> tg.any(tg.tensor([[0, 0], [0, 1]]), 1)
+    tensor([False,  True])
+    """,
+)
+all = _over_axes(
+    "all",
+    "all",
+    None,
+    """Whether all elements over the axes dim are non-zero, as bool; true over nothing.
+
+    >>> import tilegrad as tg
+    >>> tg.all(tg.tensor([[1, 1], [0, 1]]), 1)
+    tensor([ True, False])
+    """,
+)
 
 
 class ValuesIndices(NamedTuple):
@@ -236,7 +269,9 @@ class ValuesIndices(NamedTuple):
     indices: Tensor
 
 
-def _extreme(op: str, args: tuple, kwargs: dict, whole: Callable, pair: Callable) -> Any:
+def _extreme(op: str, args: tuple, kwargs: dict, *forms_of: Callable) -> Any:
+    whole, pair, position = forms_of
+
     def forms(
         input: Any,
         dim: Any = None,
@@ -256,7 +291,7 @@ def _extreme(op: str, args: tuple, kwargs: dict, whole: Callable, pair: Callable
             return whole(input, keepdim=keepdim)
         x = as_operand(input, op)
         at = axis_of(dim, x.ndim, op)
-        index = _arg("arg" + op, x, at, True, None, None)
+        index = position(x, at, True)
         values = take_along_dim(x, index, at) if x.ndim else x
         if not keepdim and x.ndim:
             shape = tuple([n for i, n in enumerate(x.shape) if i != at])
@@ -275,7 +310,7 @@ def max(input: Any, *args: Any, **kwargs: Any) -> Any:
     >>> tg.max(tg.tensor([[1.0, 5.0], [3.0, 2.0]]), 1).indices
     tensor([1, 0])
     """
-    return _extreme("max", (input, *args), kwargs, amax, maximum)
+    return _extreme("max", (input, *args), kwargs, amax, maximum, argmax)
 
 
 def min(input: Any, *args: Any, **kwargs: Any) -> Any:
@@ -287,101 +322,59 @@ def min(input: Any, *args: Any, **kwargs: Any) -> Any:
     >>> tg.min(tg.tensor([[1.0, 5.0], [3.0, 2.0]]), 1).values
     tensor([1., 2.])
     """
-    return _extreme("min", (input, *args), kwargs, amin, minimum)
+    return _extreme("min", (input, *args), kwargs, amin, minimum, argmin)
 
 
 _ARG = {name: i for i, name in enumerate(contract.ARG_REDUCE)}
 
 
-def _arg(op: str, input: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool | None) -> Tensor:
-    x, dim = as_operand(input, op), either(op, dim, axis)
-    keepdim = keepdim if keepdims is None else keepdims
-    if dim is None:
-        flat = reshape(x.detach(), -1)
-        a = kernels.of(x._array).arg_reduce(_ARG[op], flat._array, 0, False)
-        return constant(a.reshape((1,) * x.ndim) if keepdim else a)
-    if x.ndim == 0:
-        x = reshape(x.detach(), 1)
-        dim, keepdim = 0, False
-    at = axis_of(dim, x.ndim, op)
-    return constant(kernels.of(x._array).arg_reduce(_ARG[op], x._array, at, keepdim))
+def _position(name: str, doc: str) -> Callable[..., Tensor]:
+    """The index of an extreme."""
+    op = _ARG[name]
+
+    def fn(
+        input: Any,
+        dim: int | None = None,
+        keepdim: bool = False,
+        *,
+        axis: int | None = None,
+        keepdims: bool | None = None,
+    ) -> Tensor:
+        x, dim = as_operand(input, name), either(name, dim, axis)
+        keepdim = keepdim if keepdims is None else keepdims
+        if dim is None:
+            flat = reshape(x.detach(), -1)
+            a = kernels.of(x._array).arg_reduce(op, flat._array, 0, False)
+            return constant(a.reshape((1,) * x.ndim) if keepdim else a)
+        if x.ndim == 0:
+            x = reshape(x.detach(), 1)
+            dim, keepdim = 0, False
+        at = axis_of(dim, x.ndim, name)
+        return constant(kernels.of(x._array).arg_reduce(op, x._array, at, keepdim))
+
+    return _documented(fn, name, doc)
 
 
-def argmax(
-    input: Any,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    axis: int | None = None,
-    keepdims: bool | None = None,
-) -> Tensor:
+argmax = _position(
+    "argmax",
     """The index (int64) of the first maximum along dim, or in the flattened tensor; NaN counts as
     the maximum. Raises ValueError over nothing.
 
     >>> import tilegrad as tg
     >>> tg.argmax(tg.tensor([1.0, 7.0, 7.0]))
     tensor(1)
-    """
-    return _arg("argmax", input, dim, keepdim, axis, keepdims)
-
-
-def argmin(
-    input: Any,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    axis: int | None = None,
-    keepdims: bool | None = None,
-) -> Tensor:
+    """,
+)
+argmin = _position(
+    "argmin",
     """The index (int64) of the first minimum along dim, or in the flattened tensor; NaN counts as
     the minimum. Raises ValueError over nothing.
 
     >>> import tilegrad as tg
     >>> tg.argmin(tg.tensor([3.0, 1.0, 1.0]))
     tensor(1)
-    """
-    return _arg("argmin", input, dim, keepdim, axis, keepdims)
-
-
-def _logical(
-    op: str, input: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool | None
-) -> Tensor:
-    x, axes, keep = arguments(op, input, dim, keepdim, axis, keepdims)
-    return constant(kernels.of(x._array).reduce(_OP[op], x._array, axes, keep))
-
-
-def any(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    axis: Any = None,
-    keepdims: bool | None = None,
-) -> Tensor:
-    """Whether any element over the axes dim is non-zero, as bool; false over nothing.
-
-    >>> import tilegrad as tg
-    >>> tg.any(tg.tensor([[0, 0], [0, 1]]), 1)
-    tensor([False,  True])
-    """
-    return _logical("any", input, dim, keepdim, axis, keepdims)
-
-
-def all(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    axis: Any = None,
-    keepdims: bool | None = None,
-) -> Tensor:
-    """Whether all elements over the axes dim are non-zero, as bool; true over nothing.
-
-    >>> import tilegrad as tg
-    >>> tg.all(tg.tensor([[1, 1], [0, 1]]), 1)
-    tensor([ True, False])
-    """
-    return _logical("all", input, dim, keepdim, axis, keepdims)
+    """,
+)
 
 
 def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
