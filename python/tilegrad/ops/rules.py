@@ -310,7 +310,7 @@ def axes_of(dim: Any, ndim: int, op: str) -> tuple[int, ...]:
     axes = sorted(axis_of(d, ndim, op) for d in dims)
     if len(set(axes)) != len(axes):
         raise TgValueError(f"{op}: dim {tuple(dims)} names an axis twice")
-    return tuple(axes)
+    return tuple(axes) if ndim else ()  # a number has no axis, whatever names one
 
 
 def axis_of(dim: Any, ndim: int, op: str) -> int:
