@@ -51,6 +51,7 @@ if _TYPE_CHECKING:
     from . import data as data
     from . import demo as demo
     from . import func as func
+    from . import linalg as linalg
     from . import nn as nn
     from . import optim as optim
     from . import testing as testing
@@ -73,7 +74,7 @@ def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
 
 
 # Imported when first used: they cost more time than everything above.
-_LATER = frozenset("bench cases data demo func nn optim testing train utils".split())
+_LATER = frozenset("bench cases data demo func linalg nn optim testing train utils".split())
 
 
 def __getattr__(name: str) -> object:

@@ -53,3 +53,7 @@ class FileNotFoundError(TilegradError, builtins.FileNotFoundError):
 
 class PackageError(TilegradError, builtins.ImportError):
     """An optional package is needed and not installed."""
+
+
+class LinAlgError(TilegradError, builtins.RuntimeError):
+    """A matrix is singular, not positive definite, or its factorisation did not converge."""
