@@ -26,7 +26,6 @@ from .solving import solve as solve
 from .solving import solve_triangular as solve_triangular
 from .solving import tensorinv as tensorinv
 from .solving import tensorsolve as tensorsolve
-from .spectral import SVD as SVD
 from .spectral import cond as cond
 from .spectral import eigh as eigh
 from .spectral import eigvalsh as eigvalsh

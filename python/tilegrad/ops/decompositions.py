@@ -3,7 +3,7 @@ when one of them is first called."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ShapeError
 from ..tensor import Tensor
@@ -122,6 +122,14 @@ def qr(input: Any, some: bool = True) -> Any:
     return linalg.qr(input, "reduced" if some else "complete")
 
 
+class USV(NamedTuple):
+    """What svd returns."""
+
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
 def svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
     """The singular value decomposition U diag(S) V^T: (U, S, V), with V itself where linalg.svd
     returns its transpose.
@@ -139,9 +147,9 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
         s = linalg.svdvals(x)
         m, n = x.shape[-2:]
         lead = x.shape[:-2]
-        return linalg.SVD(x.new_zeros((*lead, m, m)), s, x.new_zeros((*lead, n, n)))
+        return USV(x.new_zeros((*lead, m, m)), s, x.new_zeros((*lead, n, n)))
     u, s, vh = linalg.svd(x, not some)
-    return linalg.SVD(u, s, matrix_transpose(vh))
+    return USV(u, s, matrix_transpose(vh))
 
 
 def matrix_power(input: Any, n: int) -> Tensor:

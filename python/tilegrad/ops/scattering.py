@@ -130,8 +130,8 @@ def _extreme_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes
     theirs = convert(eq(src, gather_along(y, index, axis)), g.dtype)
     share = true_divide(g, add(mine, _scatter(theirs, index, axis, y.shape)))
     return (
-        reshape(mul(share, mine), nodes[0].shape),
-        mul(gather_along(share, index, axis), theirs),
+        reshape(mul(share, mine), nodes[0].shape) if need[0] else None,
+        mul(gather_along(share, index, axis), theirs) if need[1] else None,
         None,
     )
 
