@@ -136,6 +136,8 @@ CONSTANT = {
         "only the shape and dtype are used",
     ),
     "bernoulli": "a draw has no derivative",
+    "poisson": "a draw has no derivative",
+    "histc": "counts",
 }
 """Ops with a floating result through which no gradient passes, and why."""
 
@@ -228,7 +230,7 @@ LAYERS = [
     {"generator"},
     {"ops"},
     {"forward", "function"},
-    {"func"},
+    {"func", "linalg"},
     {"functional"},
     {"testing", "cases"},
     {"nn", "optim"},

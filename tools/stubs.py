@@ -28,6 +28,8 @@ IMPORTS = {
     "ModuleType": "types",
     "Sequence": "collections.abc",
 }
+RESULTS = {"ValuesIndices": "reduce", "MinMax": "sorting"}
+"""The named tuples that functions return, and where they are defined."""
 WIDTH = 100
 NOTE = "# Written by tools/stubs.py from the live signatures; do not edit."
 OVERRIDES = {"__eq__", "__ne__"}  # of object's, which return bool
@@ -112,7 +114,15 @@ class Stub:
 
     def imports(self) -> list[str]:
         """The import lines, in the order of the style check."""
-        unknown = self.used - {*IMPORTS, "builtins", "np", "Generator", "Tensor", *dir(builtins)}
+        unknown = self.used - {
+            *IMPORTS,
+            "builtins",
+            "np",
+            "Generator",
+            "Tensor",
+            *RESULTS,
+            *dir(builtins),
+        }
         if unknown:
             raise SystemExit(f"stubs: no import is known for the names {sorted(unknown)}")
         modules: dict[str, list[str]] = {}
@@ -129,7 +139,11 @@ class Stub:
 def functions() -> str:
     """The stub of ``tilegrad.ops``: every public function; aliases as assignments."""
     names = ["FAMILIES: tuple[ModuleType, ...]", "PUBLIC: dict[str, Any]"]
-    classes = ["from ..generator import Generator", "from ..tensor import Tensor"]
+    classes = [
+        "from ..generator import Generator",
+        "from ..tensor import Tensor",
+        *[f"from .{file} import {name}" for name, file in RESULTS.items()],
+    ]
     stub = Stub([*classes, "", *names], set(ops.PUBLIC))
     stub.used |= {"Any", "ModuleType"}
     constants, aliases = [], []
@@ -149,7 +163,11 @@ def methods() -> str:
     table: dict[str, Any] = {}
     for family in ops.FAMILIES:
         table.update(getattr(family, "METHODS", {}))
-    classes = ["from .generator import Generator", "from .tensor import Tensor"]
+    classes = [
+        "from .generator import Generator",
+        *[f"from .ops.{file} import {name}" for name, file in RESULTS.items()],
+        "from .tensor import Tensor",
+    ]
     stub = Stub([*classes, "", "class Methods:"], set(table))
     for name in sorted(table):
         stub.define(name, table[name], "    ")

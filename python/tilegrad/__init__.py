@@ -1,6 +1,11 @@
 """tilegrad: tensors, automatic differentiation, hand-written kernels. ``import tilegrad as tg``."""
 
+import builtins as _builtins
 import importlib as _importlib
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import autograd as autograd
@@ -19,13 +24,15 @@ from .device import reset_peak_memory as reset_peak_memory
 from .device import set_cpu_isa as set_cpu_isa
 from .device import set_num_threads as set_num_threads
 from .dtypes import bfloat16 as bfloat16
-from .dtypes import bool_ as bool
+from .dtypes import bool_ as bool  # noqa: F401
 from .dtypes import complex64 as complex64
 from .dtypes import complex128 as complex128
+from .dtypes import finfo as finfo
 from .dtypes import float16 as float16
 from .dtypes import float32 as float32
 from .dtypes import float64 as float64
 from .dtypes import get_default_dtype as get_default_dtype
+from .dtypes import iinfo as iinfo
 from .dtypes import int8 as int8
 from .dtypes import int16 as int16
 from .dtypes import int32 as int32
@@ -52,6 +59,7 @@ if _TYPE_CHECKING:
     from . import demo as demo
     from . import diagnostics as diagnostics
     from . import func as func
+    from . import linalg as linalg
     from . import models as models
     from . import nn as nn
     from . import optim as optim
@@ -64,10 +72,11 @@ if _TYPE_CHECKING:
 
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
+newaxis = None
 __version__ = "0.1.0"
 
 
-def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
+def is_tensor(obj: object) -> _builtins.bool:
     """Whether obj is a Tensor.
 
     >>> import tilegrad as tg
@@ -77,9 +86,49 @@ def is_tensor(obj: object) -> bool:  # type: ignore[valid-type]
     return isinstance(obj, Tensor)
 
 
+def numel(input: Tensor) -> _builtins.int:
+    """The number of elements of input.
+
+    >>> import tilegrad as tg
+    >>> tg.numel(tg.zeros(2, 3))
+    6
+    """
+    return input.numel()
+
+
+def is_floating_point(input: Tensor) -> _builtins.bool:
+    """Whether the dtype of input is floating.
+
+    >>> import tilegrad as tg
+    >>> tg.is_floating_point(tg.tensor([1]))
+    False
+    """
+    return input.is_floating_point()
+
+
+def is_complex(input: Tensor) -> _builtins.bool:
+    """Whether the dtype of input is complex.
+
+    >>> import tilegrad as tg
+    >>> tg.is_complex(tg.zeros(2))
+    False
+    """
+    return input.dtype.kind == "c"
+
+
+def is_nonzero(input: Tensor) -> _builtins.bool:
+    """Whether the only element of input is not zero. Raises ValueError for several.
+
+    >>> import tilegrad as tg
+    >>> tg.is_nonzero(tg.tensor([2.0]))
+    True
+    """
+    return input.item() != 0  # type: ignore[no-any-return]
+
+
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "bench cases data demo diagnostics func models nn optim testing train utils".split()
+    "bench cases data demo diagnostics func linalg models nn optim testing train utils".split()
 )
 _DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
 

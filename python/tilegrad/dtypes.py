@@ -6,6 +6,7 @@ weak (they adapt to a tensor's dtype), tensors without dimensions are weak withi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -70,6 +71,60 @@ def set_default_dtype(d: Any) -> None:
     if d not in FLOATING:
         raise DTypeError(f"set_default_dtype: expects a floating dtype, got {d}")
     _default = d
+
+
+@dataclass(frozen=True)
+class FloatInfo:
+    """What finfo returns: the limits of a floating dtype as Python floats."""
+
+    dtype: str
+    bits: int
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    smallest_normal: float
+    resolution: float
+
+
+@dataclass(frozen=True)
+class IntInfo:
+    """What iinfo returns: the limits of an integer dtype."""
+
+    dtype: str
+    bits: int
+    max: int
+    min: int
+
+
+def finfo(type: Any = None) -> FloatInfo:
+    """The limits of the floating dtype type, the default one unless given. Raises DTypeError.
+
+    >>> finfo(float16).max
+    65504.0
+    """
+    d = _default if type is None else dtype(type)
+    if d not in FLOATING:
+        raise DTypeError(f"finfo: expects a floating dtype, got {d}")
+    f = ml_dtypes.finfo(d)
+    tiny = float(f.smallest_normal)
+    return FloatInfo(
+        str(d), int(f.bits), float(f.eps), float(f.max), float(f.min), tiny, tiny,
+        float(f.resolution),
+    )  # fmt: skip
+
+
+def iinfo(type: Any) -> IntInfo:
+    """The limits of the integer dtype type. Raises DTypeError for other dtypes.
+
+    >>> iinfo(int8).min
+    -128
+    """
+    d = dtype(type)
+    if d not in INTEGER:
+        raise DTypeError(f"iinfo: expects an integer dtype, got {d}")
+    i = np.iinfo(d)
+    return IntInfo(str(d), i.bits, int(i.max), int(i.min))
 
 
 def category(d: np.dtype) -> int:

@@ -140,6 +140,10 @@ class PackageError(TilegradError, builtins.ImportError):
     """An optional package is needed and not installed."""
 
 
+class LinAlgError(TilegradError, builtins.RuntimeError):
+    """A matrix is singular, not positive definite, or its factorisation did not converge."""
+
+
 def renamed(error: TilegradError, op: str, note: str = "", **names: str) -> TilegradError:
     """error as ``op``, the function the user called, would raise it: its name in front, its names
     of the arguments instead of those of the function below, and a note behind.

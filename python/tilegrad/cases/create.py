@@ -31,6 +31,7 @@ CASES = [
     _row("backwards", "arange", start=1.0, end=0.0, step=-0.25),
     _row("nothing", "arange", start=0),
     _row("both_ends", "linspace", start=-1, end=1, steps=5),
+    _row("binary", "logspace", start=-1, end=3, steps=5, base=2.0),
     _row("single", "linspace", start=2, end=3, steps=1),
     _row("wide", "eye", n=2, m=3),
 ]

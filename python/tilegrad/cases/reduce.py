@@ -42,6 +42,7 @@ CASES += [c for c in _rows("var", False) + _rows("std", False) if c.name != "zer
 CASES += [
     Case("empty", "sum", (Arg((0, 3)),), {"dim": 0}, exact=True),
     Case("empty", "prod", (Arg((2, 0)),), {"dim": 1}, exact=True),
+    Case("axis_of_a_number", "sum", (Arg(()),), {"dim": -1, "keepdim": True}, exact=True),
     Case("nothing_reduced", "sum", (Arg((2, 3)),), {"dim": ()}, exact=True),
     Case("zeros", "prod", (Arg((2, 3)),), {"dim": 1},
          call=lambda x, dim: (x * 0).prod(dim) + x.sum()),

@@ -214,6 +214,31 @@ def linspace(
     return _from_host(np.linspace(float(start), float(end), steps), d, device, requires_grad)
 
 
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """steps powers of base, from base**start to base**end, as linspace spaces the exponents.
+
+    >>> import tilegrad as tg
+    >>> tg.logspace(0, 2, 3)
+    tensor([  1.,  10., 100.])
+    """
+    (steps,) = sizes_of((steps,), "logspace")
+    if steps < 0:
+        raise TgValueError(f"logspace: steps must not be negative, got {steps}")
+    _require_memory("logspace", steps)
+    d = dtypes.get_default_dtype() if dtype is None else dtype
+    powers = np.float64(base) ** np.linspace(float(start), float(end), steps)
+    return _from_host(powers, d, device, requires_grad)
+
+
 def eye(
     n: int,
     m: int | None = None,
@@ -285,6 +310,6 @@ for _name, _fn in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full", 
     METHODS["new_" + _name] = _new_method("new_" + _name, _fn)
 
 __all__ = [
-    "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like",
-    "tril", "triu", "zeros", "zeros_like",
+    "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "logspace", "ones",
+    "ones_like", "tril", "triu", "zeros", "zeros_like",
 ]  # fmt: skip
