@@ -213,7 +213,7 @@ CALL_ERRORS = [
     (E.ShapeError, "pairs", lambda x: pad(x, (1,) * 6)),
     (E.ShapeError, "pad: reflect", lambda x: pad(x, (4, 0), "reflect")),
     (E.ShapeError, "length 4", lambda x: pad(x, (-3, -2))),
-    (E.ValueError, "mode", lambda x: pad(x, (1, 1), "circular")),
+    (E.ValueError, "mode", lambda x: pad(x, (1, 1), "mirror")),
     (E.ValueError, "as many shifts", lambda x: tg.roll(x, (1, 2), 0)),
     (E.IndexError, "flip: dim 2", lambda x: x.flip(2)),
     (E.ValueError, "twice", lambda x: x.flip(0, -2)),

@@ -137,8 +137,8 @@ def test_alexnet():
 
 
 def test_googlenet():
-    """Szegedy et al., 2014, table 1: multiply-adds per module, in millions. The table's 54M of 5a
-    do not follow from its own sizes (51.1M), and it rounds 73.6 down."""
+    """Szegedy et al., 2014, table 1: multiply-adds per module, in millions. Its 54M of 5a do
+    not follow from its own sizes (51.1M), and 73.6 is rounded down."""
     s = nn.summary(models.GoogLeNet(), (1, 3, 224, 224))
     table = {"3a": 128, "3b": 304, "4a": 73, "4b": 88, "4c": 100, "4d": 119, "4e": 170, "5b": 71}
     for name, millions in table.items():

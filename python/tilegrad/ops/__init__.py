@@ -11,10 +11,13 @@ from typing import Any
 
 from ..tensor import Tensor
 
+LATER = frozenset("activation composite ctc distance loss margin resample windows".split())
+"""The modules that publish in ``nn.functional`` only and are loaded with it."""
+
 FAMILIES = tuple(
     importlib.import_module(f"{__name__}.{m.name}")
     for m in pkgutil.iter_modules(__path__)
-    if m.name != "rules"
+    if m.name != "rules" and m.name not in LATER
 )
 """The modules of this package that publish functions (``__all__``) and methods (``METHODS``)."""
 
