@@ -109,6 +109,18 @@ def test_order_of_nan_and_equal_elements():
         assert math.isnan(tg.quantile(x, 0.0, interpolation=q).item())
 
 
+def test_selection_of_a_few_is_the_start_of_the_order():
+    rng = np.random.default_rng(0)
+    for values in (rng.integers(0, 9, (3, 40, 2)), rng.standard_normal((3, 40, 2)),
+                   rng.integers(0, 2, (3, 40, 2)).astype(bool)):  # fmt: skip
+        x = tg.from_numpy(values)
+        for largest in (True, False):
+            whole = tg.sort(x, 1, descending=largest)
+            for k in (1, 3, 5, 6, 40):
+                values, at = tg.topk(x, k, 1, largest)
+                assert tg.equal(at, whole.indices[:, :k]) and tg.equal(values, whole.values[:, :k])
+
+
 def test_gradients_go_to_what_was_chosen():
     x = tg.tensor([1.0, 3.0, 3.0, 2.0], requires_grad=True)
     for y, expected in (

@@ -96,6 +96,24 @@ def msort(input: Any) -> Tensor:
     return sort(input, 0).values
 
 
+def _few(y: Tensor, k: int, axis: int, largest: bool) -> np.ndarray:
+    """The positions of the first k in order: of a long axis without NaN by selection, where what
+    is beyond the k-th element is taken, then its equals in turn."""
+    a = comparable(y._array)
+    n = a.shape[axis]
+    if not 0 < k <= n // 8 or a.size == 0 or (a.dtype.kind == "f" and np.isnan(a).any()):
+        return np.take(order_of(y, axis, largest), np.arange(k), axis)
+    a = np.moveaxis(a, axis, -1)
+    rank = n - k if largest else k - 1
+    limit = np.partition(a, rank, -1)[..., rank, None]
+    beyond, equal = (a > limit if largest else a < limit), a == limit
+    taken = beyond | (equal & (np.cumsum(equal, -1) <= k - beyond.sum(-1, keepdims=True)))
+    at = np.nonzero(taken)[-1].reshape(*a.shape[:-1], k)
+    few = constant(np.take_along_axis(a, at, -1))
+    order = order_of(few, few.ndim - 1, largest)
+    return np.moveaxis(np.take_along_axis(at, order, -1), -1, axis)
+
+
 def topk(
     input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> ValuesIndices:
@@ -110,7 +128,7 @@ def topk(
     n = y.shape[axis]
     if not 0 <= k <= n:
         raise TgIndexError(f"topk: k = {k} is out of range for dim {dim} of length {n}")
-    at = np.take(order_of(y, axis, bool(largest)), np.arange(k), axis)
+    at = _few(y, int(k), axis, bool(largest))
     return _chosen(y, at, axis, at.shape if x.ndim or k != 1 else ())
 
 
