@@ -146,7 +146,8 @@ SHOWN = {
     "ReflectionPad2d((1, 1, 2, 0))": nn.ReflectionPad2d((1, 1, 2, 0)),
     "LPPool2d(norm_type=2, kernel_size=3, stride=None, ceil_mode=False)": nn.LPPool2d(2, 3),
     "MaxUnpool1d(kernel_size=(3,), stride=(2,), padding=(0,))": nn.MaxUnpool1d(3, 2),
-    "InstanceNorm1d(3, eps=1e-05, momentum=0.1, affine=False, track_running_stats=False)":
+    ("InstanceNorm1d(3, eps=1e-05, momentum=0.1, affine=False, bias=False, "
+     "track_running_stats=False)"):
         nn.InstanceNorm1d(3),
     "EmbeddingBag(5, 2, mode='mean')": nn.EmbeddingBag(5, 2),
     "MedianPool2d(kernel_size=3, stride=3, padding=0)": nn.MedianPool2d(3),

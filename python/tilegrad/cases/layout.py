@@ -71,7 +71,7 @@ CASES = [
     _row("row", "select_scatter", _M, Arg((3,)), dim=0, index=-1),
     _row("stepped", "slice_scatter", _M, Arg((2, 3)), start=0, end=4, step=2),
     _row("middle", "narrow_copy", dim=2, start=1, length=3),
-    _call("overlapping", "unfold", lambda x: x.unfold(0, 3, 2), Arg((7, 2))),
+    _call("overlapping_slices", "unfold", lambda x: x.unfold(0, 3, 2), Arg((7, 2))),
     _call("last_axis", "unfold", lambda x: x.unfold(-1, 2, 1), Arg((2, 5), layout="reversed")),
 ]  # fmt: skip
 

@@ -124,7 +124,7 @@ def logdet(A: Any) -> Tensor:
 # --- systems --------------------------------------------------------------------------------------
 def _solve_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> Any:
     gb = _solved(mt(inputs[0]), g, "linalg.solve")
-    return (-matmul(gb, mt(out)) if need[0] else None), gb
+    return (-matmul(gb, mt(out)) if need[0] else None), (gb if need[1] else None)
 
 
 _SOLVE = explicit("solve", _solve_vjp, saves=(0, -1))
@@ -167,7 +167,7 @@ def _triangular_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, no
     upper, unit = params
     gb = _triangular(mt(inputs[0]), g, not upper, unit)
     ga = _triangle(-matmul(gb, mt(out)), upper, unit) if need[0] else None
-    return ga, gb
+    return ga, (gb if need[1] else None)
 
 
 _TRIANGULAR = explicit("solve_triangular", _triangular_vjp, saves=(0, -1))

@@ -38,14 +38,18 @@ def _attention_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nod
     q, k, v, mask = inputs
     scale, causal = params
     p = _scores(q, k, mask, scale, causal)
+    gv = matmul(transpose(p, -1, -2), g) if need[2] else None
+    if not need[0] and not need[1]:
+        return None, None, gv, None
     gp = matmul(g, transpose(v, -1, -2))
     d = p * (gp - (p * gp).sum(-1, True)) * scale
-    return matmul(d, k), matmul(transpose(d, -1, -2), q), matmul(transpose(p, -1, -2), g), None
+    gq = matmul(d, k) if need[0] else None
+    return gq, matmul(transpose(d, -1, -2), q) if need[1] else None, gv, None
 
 
 def _attention_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
     grads = kernels.of(g._array).attention_grad(g._array, *saved[:4], *params)
-    return (*[new_tensor(a) for a in grads], None)
+    return (*[new_tensor(a) if n else None for a, n in zip(grads, need, strict=False)], None)
 
 
 ATTENTION = explicit("attention", _attention_vjp, saves=(0, 1, 2, 3), fused=_attention_fused)
@@ -127,10 +131,10 @@ def scaled_dot_product_attention(
         p = _scores(q, k, mask, factor, is_causal)
         return matmul(dropout(p, dropout_p, True) if dropout_p else p, v)
     four = [_four_axes(x, lead) for x in (q, k, v)]
-    m = None if mask is None else _four_axes(mask, lead)._array
-    y = kernels.of(q._array).attention(*[x._array for x in four], m, factor, bool(is_causal))
-    kept = None if m is None else new_tensor(m)
-    out = record(ATTENTION, y, (*four, kept), (factor, bool(is_causal)))
+    m = None if mask is None else _four_axes(mask, lead)
+    added = None if m is None else m._array
+    y = kernels.of(q._array).attention(*[x._array for x in four], added, factor, bool(is_causal))
+    out = record(ATTENTION, y, (*four, m), (factor, bool(is_causal)))
     return out if len(lead) == 2 else reshape(out, (*lead, *out.shape[-2:]))
 
 
