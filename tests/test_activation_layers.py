@@ -64,7 +64,7 @@ def test_repr_and_call(text):
         (
             lambda: F.threshold(tg.zeros(2), "a", 1),
             DTypeError,
-            "threshold must be a number, got 'a",
+            "must be a number, got 'a'",
         ),
     ],
 )

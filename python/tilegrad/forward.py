@@ -57,10 +57,19 @@ def _forget(node: Node) -> None:
     node.params = None
 
 
+def _same(x: Tensor) -> Tensor:
+    """x on the same storage, under the same watch for changes in place, and no more."""
+    y = tape.new_tensor(x._array)
+    if x._version is None:
+        x._version = [0]
+    y._version = x._version
+    return y
+
+
 def alias(x: Tensor) -> Tensor:
     """x on the same storage, as a value of its own: a leaf, or computed from x where x has a past;
     with the tangents of x."""
-    y = tape.new_tensor(x._array)
+    y = _same(x)
     node = x._node
     if node is None or node.rule is CONSTANT:
         tape.make_leaf(y)
@@ -94,12 +103,12 @@ def primal(x: Tensor, levels: Sequence[int]) -> Tensor:
     if node is None or node.rule is not CONSTANT:
         return x
     tangents = getattr(node, "tangents", {})
-    return x if any(k in tangents for k in levels) else tape.new_tensor(x._array)
+    return x if any(k in tangents for k in levels) else _same(x)
 
 
 def cut(x: Tensor) -> Tensor:
     """x without its past, with the tangents of the levels that are open."""
-    y, node = tape.new_tensor(x._array), x._node
+    y, node = _same(x), x._node
     tangents = {k: t for k in mode.levels if (t := tangent_of(x, k)) is not None}
     if node is not None and tangents:
         tape.make_leaf(y)
@@ -146,7 +155,7 @@ def _propagate(out: Tensor, inputs: Sequence[Tensor | None], params: Any) -> Non
             continue
         outer = levels[:k]
         values = [None if t is None else primal(t, outer) for t in inputs]
-        y = out if past or node.tangents else tape.new_tensor(out._array)
+        y = out if past or node.tangents else _same(out)
         mode.levels = outer
         try:
             if rule.jvp is not None:

@@ -74,7 +74,7 @@ class _Recorded:
         self.cls, self.context = cls, context
         self.like = [(y.shape, y.dtype) for y in ys]
         self.hub: Any = None
-        self.arrays: dict[int, Any] = {}  # of the outputs that are saved
+        self.arrays: dict[int, Any] = {}  # of the outputs that are saved, with their versions
 
     def open(self, inputs: Sequence[Tensor | None], plain: bool) -> Context:
         """The context with saved_tensors rebuilt, so that backward can be recorded."""
@@ -83,7 +83,9 @@ class _Recorded:
             if kind == "input":
                 values.append(inputs[what])
             elif kind == "output":
-                y = tape.new_tensor(self.arrays[what])
+                array, cell = self.arrays[what]
+                y = tape.new_tensor(array)
+                y._version = cell
                 values.append(y if plain else _pick(y, self.cls, self.hub(), what))
             else:
                 values.append(what)
@@ -235,6 +237,12 @@ class Function:
         return tuple(outputs) if isinstance(result, (tuple, list)) else outputs[0]
 
 
+def _cell(t: Tensor) -> list[int]:
+    if t._version is None:
+        t._version = [0]
+    return t._version
+
+
 def _record(
     cls: type[Function], context: Context, inputs: Any, parents: Any, ys: list[Tensor]
 ) -> list[Tensor]:
@@ -257,12 +265,11 @@ def _record(
             saved[i] = t._array
         elif j is not None:
             context._sources.append(("output", j))
-            params.arrays[j] = t._array
+            params.arrays[j] = t._array, _cell(t)
         else:
             context._sources.append(("other", t.detach()))
-        if t._version is None:
-            t._version = [0]
-        checks.append((t._version, t._version[0], -1 if i is None else i))
+        cell = _cell(t)
+        checks.append((cell, cell[0], -1 if i is None else i))
     saved[-1] = hub._array
     node.saved, node.checks = saved, checks
     context._kept = ()

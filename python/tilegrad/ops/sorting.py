@@ -42,7 +42,7 @@ def _chosen(x: Tensor, at: np.ndarray, axis: int, shape: tuple[int, ...]) -> Val
     """The elements of x at the positions along axis, values and positions in the given shape."""
     index = constant(np.ascontiguousarray(at, np.int64))
     return ValuesIndices(
-        reshape(gather_along(x, index, axis), shape), constant(index._array.reshape(shape))
+        reshape(gather_along(x, index, axis), shape), index._view(index._array.reshape(shape))
     )
 
 

@@ -38,7 +38,7 @@ def _running_extreme(op: str, input: Any, dim: int) -> ValuesIndices:
     at = np.maximum.accumulate(np.where((a == best) | np.isnan(a), place, 0), axis)
     index = constant(np.ascontiguousarray(at))
     values = gather_along(y, index, axis)
-    return ValuesIndices(reshape(values, x.shape), constant(index._array.reshape(x.shape)))
+    return ValuesIndices(reshape(values, x.shape), index._view(index._array.reshape(x.shape)))
 
 
 def cummax(input: Any, dim: int) -> ValuesIndices:
