@@ -69,7 +69,7 @@ def _same(x: Tensor) -> Tensor:
 def alias(x: Tensor) -> Tensor:
     """x on the same storage, as a value of its own: a leaf, or computed from x where x has a past;
     with the tangents of x."""
-    y = _same(x)
+    y: Any = _same(x)
     node = x._node
     if node is None or node.rule is CONSTANT:
         tape.make_leaf(y)
@@ -108,7 +108,8 @@ def primal(x: Tensor, levels: Sequence[int]) -> Tensor:
 
 def cut(x: Tensor) -> Tensor:
     """x without its past, with the tangents of the levels that are open."""
-    y, node = _same(x), x._node
+    y: Any = _same(x)
+    node = x._node
     tangents = {k: t for k in mode.levels if (t := tangent_of(x, k)) is not None}
     if node is not None and tangents:
         tape.make_leaf(y)
