@@ -377,8 +377,8 @@ def test_accumulating_recorded_losses_warns_once_with_the_line():
     exec(compile(source, "user.py", "exec"), names)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        total = train(10_000, names["body"])
-    assert total.item() == 20_000.0
+        total = train(100_000, names["body"])
+    assert total.item() == 200_000.0
     (w,) = caught
     assert (w.category, w.filename, w.lineno) == (errors.GrowingGraphWarning, "user.py", 3)
     assert str(w.message) == (
