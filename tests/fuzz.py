@@ -41,6 +41,8 @@ class Fuzzer:
             self.shape = tuple(max(n, 1) for n in self.shape)
         self.dtype = np.dtype(ml_dtypes.bfloat16) if self.chance(0.05) else self.pick(DTYPES)
         self.spatial = max(ndim - 2, 0)
+        self.sizes = [int(n) for n in self.r.integers(0, 7, 6)]
+        self.kind = int(self.r.integers(0, len(contract.RECURRENT)))
 
     def number(self, low=-3, high=6):
         return int(self.pick(HUGE)) if self.chance(0.04) else int(self.r.integers(low, high))
@@ -105,11 +107,42 @@ class Fuzzer:
             return None
         return self.array([n] if self.chance(0.9) else None)
 
+    def sequence(self, kernel, name):
+        """An argument of attention or of a recurrent layer, mostly fitting the others."""
+        b, h, t, s, d, e = self.sizes
+        kind = contract.RECURRENT[self.kind]
+        wide = {"lstm": 4, "gru": 3}.get(kind, 1) * d
+        shapes = {
+            "q": [b, h, t, d], "k": [b, h, s, d], "v": [b, h, s, e], "mask": [b, h, t, s],
+            "g": [b, h, t, e], "gates": [t, b, wide], "h0": [b, d], "c0": [b, d], "gc": [b, d],
+            "w": [wide, d], "bias": [wide], "h": [t, b, d], "c": [t, b, d], "gh": [t, b, d],
+            "saved": [t, b, 4 * d],
+        }  # fmt: skip
+        if name == "op":
+            return self.kind if self.chance(0.97) else int(self.r.integers(-2, 6))
+        if name in ("causal", "reverse"):
+            return self.chance(0.5)
+        if name == "scale":
+            return float(self.pick([0.5, 1.0, 0.0, np.nan, np.inf]))
+        if name == "lengths":
+            return None if self.chance(0.4) else self.r.integers(-2, 9, b)
+        missing = {"c0": kind != "lstm", "c": kind != "lstm", "bias": kind != "gru",
+                   "saved": self.kind < 2, "mask": self.chance(0.5),
+                   "gc": self.chance(0.5)}  # fmt: skip
+        if missing.get(name) and self.chance(0.97):
+            return None
+        shape = shapes[name]
+        if self.chance(0.02):
+            shape = self.pick([shape[1:], [*shape[:-1], 9], [1, *shape]])
+        return self.array(shape)
+
     def argument(self, kernel, name):
         """A value for an argument of this name."""
         f = self.chance
         if f(0.01):
             return self.pick([None, "x", 1.5, (), object(), -1])
+        if kernel.startswith(("attention", "recurrent")):
+            return self.sequence(kernel, name)
         if name == "op":
             table = {
                 "unary": contract.UNARY, "unary_bool": contract.UNARY_BOOL,

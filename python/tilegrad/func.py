@@ -50,6 +50,18 @@ def _rebuild(tree: Any, values: Any) -> Any:
     return next(values)
 
 
+def shape_of(tree: Any) -> Any:
+    """The structure around the leaves, to be compared."""
+    if isinstance(tree, dict):
+        return {k: shape_of(v) for k, v in tree.items()}, list(tree)
+    return [shape_of(v) for v in tree] if isinstance(tree, (tuple, list)) else None
+
+
+def _alike(op: str, what: str, a: Any, b: Any) -> None:
+    if shape_of(a) != shape_of(b):
+        raise ShapeError(f"{op}: {what} differ in their structure")
+
+
 def _differentiable(op: str, tree: Any) -> list[Tensor]:
     xs = leaves(tree)
     for x in xs:
@@ -72,7 +84,10 @@ def _chosen(op: str, argnums: int | Sequence[int], args: tuple[Any, ...]) -> lis
     for n in numbers:
         if not -len(args) <= n < len(args):
             raise TgValueError(f"{op}: argnums {argnums} for {len(args)} positional arguments")
-    return [n % len(args) for n in numbers]
+    chosen = [n % len(args) for n in numbers]
+    if len(set(chosen)) != len(chosen):
+        raise TgValueError(f"{op}: argnums {argnums} names an argument twice")
+    return chosen
 
 
 class _Recording:
@@ -152,6 +167,8 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]
 
     def pull(cotangents: Any) -> Any:
         gs = leaves(cotangents)
+        if len(gs) == len(done.ys):
+            _alike("vjp", "cotangents and outputs", cotangents, done.output)
         if len(gs) != len(done.ys):
             raise ShapeError(f"vjp: {len(done.ys)} outputs, but {len(gs)} cotangents")
         for y, g in zip(done.ys, gs, strict=True):
@@ -173,6 +190,8 @@ def _gradient(
         shapes = [y.shape for y in done.ys]
         raise ShapeError(f"{op}: func must return one element, got shapes {shapes}; use jacrev")
     (y,) = done.ys
+    if not dtypes.is_floating(y.dtype):
+        raise DTypeError(f"{op}: func must return a floating tensor, got {y.dtype}")
     gradients = done.pull([y.new_ones(y.shape)], False)
     done.close()
     return rebuilt(done.tree, gradients), done
@@ -251,6 +270,8 @@ def jvp(func: Callable, primals: Any, tangents: Any, *, has_aux: bool = False) -
                 f"jvp: the tangent has shape {t.shape} and dtype {t.dtype}, but the primal has "
                 f"shape {x.shape} and dtype {x.dtype}"
             )
+    for i, (p, t) in enumerate(zip(primals, tangents, strict=True)):
+        _alike("jvp", f"primal {i} and its tangent", p, t)
     recorded = mode.enabled
     with new_level() as level, enable_grad():
         if not recorded:
@@ -259,6 +280,8 @@ def jvp(func: Callable, primals: Any, tangents: Any, *, has_aux: bool = False) -
         result = func(*rebuilt(tuple(primals), duals))
     aux: Any = None
     if has_aux:
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TgValueError("jvp: with has_aux, func must return (output, aux)")
         result, aux = result
         aux = rebuilt(aux, [settled(x) if isinstance(x, Tensor) else x for x in leaves(aux)])
     ys = _outputs("jvp", result)

@@ -143,6 +143,12 @@ def _jvp(tangents: Any, inputs: Any, out: Any, params: _Recorded) -> Bundle:
             results = cls.backward(context, *us)
         found = list(results) if isinstance(results, (tuple, list)) else [results]
         recorded = any(t is not None and t._node is not None for t in (*inputs, *tangents))
+        for r, t in zip(found, tangents, strict=True):
+            if r is not None and t is not None and r._node is None:
+                raise GradientError(
+                    f"{cls.__name__}: backward is not written with recorded ops, so it gives no "
+                    "tangents; define a static method jvp"
+                )
         ts = transposed(us, found, tangents, recorded)
         return Bundle({i: t for i, t in enumerate(ts) if t is not None})
     finally:
@@ -273,7 +279,7 @@ def _record(
     saved[-1] = hub._array
     node.saved, node.checks = saved, checks
     context._kept = ()
-    for watcher in tape.watchers:
+    for watcher in tuple(tape.watchers):
         watcher(hub, inputs, params)
     out = []
     for i, y in enumerate(ys):

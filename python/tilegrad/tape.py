@@ -59,8 +59,8 @@ class Node:
     """One recorded operation, or a leaf (rule None)."""
 
     __slots__ = (
-        "__weakref__", "checks", "hooks", "leaf", "params", "parents", "rule", "saved", "seq",
-        "shape", "tangents",
+        "__weakref__", "again", "checks", "hooks", "leaf", "params", "parents", "rule", "saved",
+        "seq", "shape", "tangents",
     )  # fmt: skip
 
     shape: tuple[int, ...]
@@ -73,6 +73,7 @@ class Node:
     hooks: dict[int, Callable] | None
     leaf: Any
     tangents: dict[int, Any]  # set in forward mode alone
+    again: Callable[[], None]  # set where saved was not kept (utils.checkpoint) and can come back
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -120,19 +121,15 @@ def attach(
             checks.append((cell, cell[0], i))
     out._node = node
     if watchers:
-        for watcher in watchers:
+        for watcher in tuple(watchers):  # another thread may take its own away meanwhile
             watcher(out, inputs, params)
     return out
-
-
-forgotten: Any = weakref.WeakKeyDictionary()
-"""How the saved values of a node come back where they were not kept (``utils.checkpoint``)."""
 
 
 def saved_again(node: Node) -> Any:
     """What node saved, computed once more. Raises GradientError where it was freed by a pass."""
     while node.saved is None:
-        again = forgotten.get(node)
+        again = getattr(node, "again", None)
         if again is None:
             raise GradientError(
                 f"backward: {node.name} was already differentiated and its saved values are freed; "

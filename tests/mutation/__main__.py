@@ -33,6 +33,8 @@ from tilegrad.ops import rules
 HERE = Path(__file__).parent.parent
 TESTS = [
     "test_ops.py", "test_derivatives.py", "test_autograd.py", "test_conv.py", "test_indexing.py",
+    "test_edges.py", "test_general.py", "test_losses.py", "test_activation_layers.py",
+    "test_more_layers.py", "test_layers.py", "test_attention.py", "test_recurrent.py",
     *sorted(p.name for p in HERE.glob("test_*_kernels.py")),
 ]  # fmt: skip
 """Where a fault must be noticed: files that ``make test`` runs."""

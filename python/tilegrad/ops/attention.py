@@ -115,7 +115,7 @@ def scaled_dot_product_attention(
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ShapeError(f"{op}: expects (..., T, D), (..., S, D) and (..., S, E), got {shapes}")
     lead = _lead(op, shapes, q, k, v)
-    factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
+    factor = 1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)
     scores = (*lead, q.shape[-2], k.shape[-2])
     mask = None if attn_mask is None else _additive(op, attn_mask, q)
     if mask is not None:

@@ -68,15 +68,15 @@ def _logcumsumexp_vjp(g: Tensor, need: Any, inputs: Any, out: Any, axis: int, no
     n = x.shape[axis]
     empty = isinf(out)
     y = where(empty, 0.0, out)
-    r, d = where(empty, 0.0, g), 1
+    r, d = g, 1
     while d < n:
         here, there = narrow(y, axis, 0, n - d), narrow(y, axis, d, n - d)
-        fade = where(narrow(empty, axis, 0, n - d), 0.0, exp(sub(here, there)))
+        fade = exp(where(narrow(empty, axis, 0, n - d), 0.0, sub(here, there)))
         longer = add(narrow(r, axis, 0, n - d), mul(fade, narrow(r, axis, d, n - d)))
         r = cat([longer, narrow(r, axis, n - d, d)], axis)
         d *= 2
     lost = isinf(x)
-    share = exp(where(lost, 0.0, sub(where(lost, 0.0, x), y)))
+    share = exp(where(lost, 0.0, sub(x, y)))
     return (where(lost, 0.0, mul(r, share)),)
 
 

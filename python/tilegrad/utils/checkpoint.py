@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import tape
 from ..errors import GradientError
+from ..func import leaves
 from ..generator import default_generator
 from ..grad_mode import enable_grad, mode
 from ..tape import Node
@@ -20,10 +21,10 @@ __all__ = ["checkpoint"]
 def _recorded(function: Callable, args: tuple, kwargs: dict) -> tuple[Any, list[Node]]:
     """The result of the call, and the nodes it recorded, in order."""
     nodes: list[Node] = []
-    me = get_ident()
+    me, levels = get_ident(), mode.levels  # not the tangents of forward mode, at outer levels
 
     def watch(out: Tensor, inputs: Any, params: Any) -> None:
-        if get_ident() == me and out._node is not None:
+        if get_ident() == me and mode.levels == levels and out._node is not None:
             nodes.append(out._node)
 
     tape.watchers.append(watch)
@@ -35,7 +36,7 @@ def _recorded(function: Callable, args: tuple, kwargs: dict) -> tuple[Any, list[
 
 def _versions(args: Sequence[Any]) -> list[tuple[list[int], int]]:
     cells = []
-    for t in args:
+    for t in leaves(args):
         if isinstance(t, Tensor):
             if t._version is None:
                 t._version = [0]
@@ -55,8 +56,9 @@ def checkpoint(
 
     function must compute the same again; random numbers of the default generator are repeated when
     preserve_rng_state. Gradients of any order pass, also to tensors that function closes over.
-    use_reentrant is accepted for PyTorch's sake and has no meaning. Raises GradientError when the
-    second call records other operations than the first or an argument was changed in between.
+    use_reentrant is accepted for PyTorch's sake and has no meaning. What function closes over must
+    not change before the backward pass. Raises GradientError when the second call records other
+    operations than the first, or an argument is changed in place by function or after it.
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 
     >>> import tilegrad as tg
@@ -69,10 +71,12 @@ def checkpoint(
     if not mode.enabled:
         return function(*args, **kwargs)
     state = default_generator.get_state() if preserve_rng_state else None
+    versions = _versions([*args, *kwargs.values()])
     result, nodes = _recorded(function, args, kwargs)
     forgotten = [weakref.ref(n) for n in nodes]
-    versions = _versions([*args, *kwargs.values()])
     name = getattr(function, "__qualname__", type(function).__name__)
+    if any(cell[0] != version for cell, version in versions):
+        raise GradientError(f"checkpoint: {name} changes an argument in place")
 
     def again() -> None:
         if any(cell[0] != version for cell, version in versions):
@@ -93,23 +97,24 @@ def checkpoint(
             )
         for ref, new in zip(forgotten, fresh, strict=True):
             old = ref()
-            if old is not None and tape.forgotten.pop(old, None) is not None:
+            if old is not None and hasattr(old, "again"):
                 _hand_over(old, new)
 
     names = [n.name for n in nodes]
     for n in nodes:
         n.saved = None
-        tape.forgotten[n] = again
+        n.again = again
     return result
 
 
 def _hand_over(old: Node, new: Node) -> None:
     if new.saved is not None:
         old.saved = new.saved
+        del old.again
         return
 
     def later() -> None:  # a checkpoint within a checkpoint
-        tape.forgotten.pop(old, None)
         old.saved = tape.saved_again(new)
+        del old.again
 
-    tape.forgotten[old] = later
+    old.again = later
