@@ -28,6 +28,8 @@ import pytest
 import sources
 
 from tilegrad import kernels, tape
+from tilegrad.linalg import solving  # noqa: F401  rules that are loaded on use
+from tilegrad.nn import functional  # noqa: F401
 from tilegrad.ops import rules
 
 HERE = Path(__file__).parent.parent
