@@ -233,6 +233,13 @@ def test_mistakes_are_named():
         (lambda: func.jvp(lambda x: x, x, x), errors.DTypeError, "must be tuples"),
         (lambda: func.jvp(lambda x: x, (x,), ()), errors.ShapeError, "1 primals, but 0 tangents"),
         (lambda: func.jvp(lambda x: x, (x,), (tg.ones(3),)), errors.ShapeError, r"\(3,\)"),
+        (
+            lambda: func.jvp(lambda d: d["a"], ({"a": x, "b": x},), ({"b": x, "a": x},)),
+            errors.ShapeError,
+            "primal 0 and its tangent differ in their structure",
+        ),
+        (lambda: func.grad(lambda x: x.argmax())(x), errors.DTypeError, "floating tensor, got int"),
+        (lambda: func.grad(lambda x, y: x.sum(), (0, 0))(x, x), errors.ValueError, "twice"),
         (lambda: func.vjp(lambda x: x, x)[1](tg.ones(3)), errors.ShapeError, r"cotangent has sh"),
         (lambda: func.vjp(lambda x: x, x)[1]((x, x)), errors.ShapeError, "2 cotangents"),
         (lambda: func.vmap(lambda x: x, in_dims=None)(x), errors.ValueError, "slices no argument"),

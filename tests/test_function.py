@@ -272,3 +272,38 @@ def test_checkpoint_refuses_what_it_cannot_repeat():
         z += 1
     with pytest.raises(errors.GradientError, match=r"argument of .* was changed in place"):
         y.sum().backward()
+
+
+def test_checkpoint_refuses_to_change_its_argument():
+    h = double(0.3, 0.7) * 1.0
+    with pytest.raises(errors.GradientError, match="changes an argument in place"):
+        checkpoint(lambda u: (u.mul_(2.0), u.exp().sum())[1], h)
+
+
+def test_checkpoint_inside_forward_mode():
+    x = tg.tensor([0.3, 0.7], dtype=tg.float64)
+
+    def slope(wrap):
+        return func.grad(lambda x: func.jvp(lambda z: wrap(z).sum(), (x,), (tg.ones_like(x),))[1])(
+            x
+        )
+
+    plain = slope(lambda u: u.exp().sin())
+    np.testing.assert_array_equal(slope(lambda z: checkpoint(lambda u: u.exp().sin(), z)), plain)
+
+
+def test_a_backward_outside_of_the_tape_gives_no_tangent():
+    class Sine(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return tg.tensor(g.detach().numpy() * np.cos(x.detach().numpy()))
+
+    x = tg.tensor([0.3], dtype=tg.float64)
+    with pytest.raises(errors.GradientError, match="Sine: backward is not written with recorded"):
+        func.jvp(Sine.apply, (x,), (x,))

@@ -72,10 +72,11 @@ def checkpoint(
         return function(*args, **kwargs)
     state = default_generator.get_state() if preserve_rng_state else None
     versions = _versions([*args, *kwargs.values()])
+    given = [(t, t._array) for t in leaves([args, kwargs]) if isinstance(t, Tensor)]
     result, nodes = _recorded(function, args, kwargs)
     forgotten = [weakref.ref(n) for n in nodes]
     name = getattr(function, "__qualname__", type(function).__name__)
-    if any(cell[0] != version for cell, version in versions):
+    if any(t._array is not a for t, a in given) or any(c[0] != v for c, v in versions):
         raise GradientError(f"checkpoint: {name} changes an argument in place")
 
     def again() -> None:
