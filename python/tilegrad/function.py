@@ -243,12 +243,6 @@ class Function:
         return tuple(outputs) if isinstance(result, (tuple, list)) else outputs[0]
 
 
-def _cell(t: Tensor) -> list[int]:
-    if t._version is None:
-        t._version = [0]
-    return t._version
-
-
 def _record(
     cls: type[Function], context: Context, inputs: Any, parents: Any, ys: list[Tensor]
 ) -> list[Tensor]:
@@ -264,6 +258,7 @@ def _record(
         if t is None:
             context._sources.append(("other", None))
             continue
+        cell = t._cell()
         i = next((i for i, x in enumerate(inputs) if x is t), None)
         j = next((j for j, y in enumerate(ys) if y is t), None)
         if i is not None:
@@ -271,10 +266,9 @@ def _record(
             saved[i] = t._array
         elif j is not None:
             context._sources.append(("output", j))
-            params.arrays[j] = t._array, _cell(t)
+            params.arrays[j] = t._array, cell
         else:
             context._sources.append(("other", t.detach()))
-        cell = _cell(t)
         checks.append((cell, cell[0], -1 if i is None else i))
     saved[-1] = hub._array
     node.saved, node.checks = saved, checks

@@ -67,21 +67,22 @@ class Tensor(Methods):
 
     @classmethod
     def _new(cls, array: Any, node: tape.Node | None = None) -> Tensor:
-        t = object.__new__(cls)
-        t._array = array
-        t._node = node
-        t._grad = t._version = t._share = None
-        return t
+        return _new(array, node, cls)
 
     def _view(self, array: Any) -> Tensor:
         """A tensor without a node on an array that views this tensor's storage."""
-        t = Tensor._new(array)
-        if self._version is None:
-            self._version = [0]
+        t = _new(array)
+        cell = self._cell()
         if self._share is None:
             self._share = Share()
-        t._version, t._share = self._version, self._share
+        t._version, t._share = cell, self._share
         return t
+
+    def _cell(self) -> list[int]:
+        """The version of the storage, shared by all that watch it."""
+        if self._version is None:
+            self._version = [0]
+        return self._version
 
     # --- what it is -------------------------------------------------------------------------------
     @property
@@ -426,9 +427,9 @@ class Tensor(Methods):
 _allocate = object.__new__
 
 
-def _new(array: Any, node: tape.Node | None = None) -> Tensor:
+def _new(array: Any, node: tape.Node | None = None, cls: type[Tensor] = Tensor) -> Tensor:
     """Tensor._new, without the cost of a class method."""
-    t: Any = _allocate(Tensor)
+    t: Any = _allocate(cls)
     t._array = array
     t._node = node
     t._grad = t._version = t._share = None

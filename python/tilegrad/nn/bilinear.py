@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 from ..errors import ValueError as TgValueError
-from ..grad_mode import no_grad
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from .linear import empty_parameter
+from .linear import EmbeddingTable, empty_parameter
 from .module import Module
 from .parameter import Parameter
 
@@ -64,7 +63,7 @@ class Bilinear(Module):
         )
 
 
-class EmbeddingBag(Module):
+class EmbeddingBag(EmbeddingTable):
     """The sum, mean or maximum of the rows of weight in each bag; see functional.embedding_bag.
 
     weight: (num_embeddings, embedding_dim), rows begin normal, that of padding_idx as zeros.
@@ -92,12 +91,7 @@ class EmbeddingBag(Module):
         super().__init__()
         if mode not in ("sum", "mean", "max"):
             raise TgValueError(f"EmbeddingBag: mode must be 'sum', 'mean' or 'max', got {mode!r}")
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise TgValueError(
-                    f"EmbeddingBag: padding_idx {padding_idx} is outside of {num_embeddings} rows"
-                )
-            padding_idx %= num_embeddings
+        self.padding_idx = self._row(padding_idx, num_embeddings)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.max_norm = max_norm
@@ -106,20 +100,12 @@ class EmbeddingBag(Module):
         self.mode = mode
         self.sparse = sparse
         self.include_last_offset = include_last_offset
-        self.padding_idx = padding_idx
         if _weight is not None:
             self.weight = Parameter(_weight)
         else:
             shape = (num_embeddings, embedding_dim)
             self.weight = empty_parameter(self, *shape, device=device, dtype=dtype)
             self.reset_parameters()
-
-    @no_grad()
-    def reset_parameters(self) -> None:
-        """Draws new values."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            self.weight[self.padding_idx] = 0.0
 
     def forward(
         self, input: Tensor, offsets: Any = None, per_sample_weights: Tensor | None = None

@@ -80,7 +80,31 @@ def draw_bias(layer: Any) -> None:
         init.uniform_(layer.bias, -bound, bound)
 
 
-class Embedding(Module):
+class EmbeddingTable(Module):
+    """What Embedding and EmbeddingBag share: rows that begin normal, the padding one as zeros."""
+
+    weight: Parameter
+    padding_idx: int | None
+
+    def _row(self, padding_idx: int | None, rows: int) -> int | None:
+        """padding_idx as a non-negative number, checked."""
+        if padding_idx is None:
+            return None
+        if not -rows <= padding_idx < rows:
+            raise TgValueError(
+                f"{type(self).__name__}: padding_idx {padding_idx} is outside of {rows} rows"
+            )
+        return padding_idx % rows
+
+    @no_grad()
+    def reset_parameters(self) -> None:
+        """Draws new values."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            self.weight[self.padding_idx] = 0.0
+
+
+class Embedding(EmbeddingTable):
     """Row i of weight (num_embeddings, embedding_dim) for every index i; rows begin normal.
 
     padding_idx: a row that begins as zeros and gets no gradient. max_norm, scale_grad_by_freq and
@@ -112,15 +136,9 @@ class Embedding(Module):
         for name, value in refused.items():
             if value is not None and value is not False:
                 raise TgValueError(f"Embedding: {name} is not supported, got {value}")
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise TgValueError(
-                    f"Embedding: padding_idx {padding_idx} is outside of {num_embeddings} rows"
-                )
-            padding_idx %= num_embeddings
+        self.padding_idx = self._row(padding_idx, num_embeddings)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.padding_idx = padding_idx
         if _weight is not None:
             if _weight.shape != (num_embeddings, embedding_dim):
                 raise ShapeError(
@@ -147,13 +165,6 @@ class Embedding(Module):
             raise ShapeError(f"Embedding: embeddings expects (V, D), got {embeddings.shape}")
         rows, size = embeddings.shape
         return cls(rows, size, padding_idx, _weight=embeddings, _freeze=freeze, **options)
-
-    @no_grad()
-    def reset_parameters(self) -> None:
-        """Draws new values."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            self.weight[self.padding_idx] = 0.0
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(input, self.weight, self.padding_idx)

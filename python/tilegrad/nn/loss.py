@@ -131,8 +131,8 @@ class L0Loss(_Loss):
 
 
 # --- probabilities --------------------------------------------------------------------------------
-class BCELoss(_Loss):
-    """-(t ln x + (1 - t) ln(1 - x)) of probabilities x; see functional.binary_cross_entropy."""
+class _Weighted(_Loss):
+    """A loss with a factor per element or class."""
 
     def __init__(
         self,
@@ -143,6 +143,10 @@ class BCELoss(_Loss):
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
+
+
+class BCELoss(_Weighted):
+    """-(t ln x + (1 - t) ln(1 - x)) of probabilities x; see functional.binary_cross_entropy."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)

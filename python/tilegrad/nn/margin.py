@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
 from . import functional as F
-from .loss import _Loss
+from .loss import _Loss, _Weighted
 from .module import Module
 
 
@@ -76,18 +76,8 @@ class MultiLabelMarginLoss(_Loss):
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
-class MultiLabelSoftMarginLoss(_Loss):
+class MultiLabelSoftMarginLoss(_Weighted):
     """The mean over classes of the binary cross-entropy of logits."""
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.register_buffer("weight", weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)

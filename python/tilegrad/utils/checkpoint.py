@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
@@ -34,16 +34,6 @@ def _recorded(function: Callable, args: tuple, kwargs: dict) -> tuple[Any, list[
         tape.watchers.remove(watch)
 
 
-def _versions(args: Sequence[Any]) -> list[tuple[list[int], int]]:
-    cells = []
-    for t in leaves(args):
-        if isinstance(t, Tensor):
-            if t._version is None:
-                t._version = [0]
-            cells.append((t._version, t._version[0]))
-    return cells
-
-
 def checkpoint(
     function: Callable,
     *args: Any,
@@ -71,16 +61,16 @@ def checkpoint(
     if not mode.enabled:
         return function(*args, **kwargs)
     state = default_generator.get_state() if preserve_rng_state else None
-    versions = _versions([*args, *kwargs.values()])
-    given = [(t, t._array) for t in leaves([args, kwargs]) if isinstance(t, Tensor)]
+    tensors = [t for t in leaves([args, kwargs]) if isinstance(t, Tensor)]
+    given = [(t, t._array, t._cell(), t._cell()[0]) for t in tensors]
     result, nodes = _recorded(function, args, kwargs)
     forgotten = [weakref.ref(n) for n in nodes]
     name = getattr(function, "__qualname__", type(function).__name__)
-    if any(t._array is not a for t, a in given) or any(c[0] != v for c, v in versions):
+    if any(t._array is not array or cell[0] != version for t, array, cell, version in given):
         raise GradientError(f"checkpoint: {name} changes an argument in place")
 
     def again() -> None:
-        if any(cell[0] != version for cell, version in versions):
+        if any(cell[0] != version for _, _, cell, version in given):
             raise GradientError(f"checkpoint: an argument of {name} was changed in place since")
         now = default_generator.get_state()
         if state is not None:
