@@ -321,6 +321,8 @@ def test_weights_hash_sees_every_bit():
 
 
 def test_control_c_finishes_the_batch():
+    # A shell starts background jobs with the signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with demo.run.interruptible() as asked:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked.wait(1.0)
