@@ -41,6 +41,22 @@ int class_of(size_t bytes, size_t* capacity) {
   return (top - 6) * 4 + int(quarter) + 1;
 }
 
+// Threads of one kernel ask at the same moment; sleeping would take far longer than the wait.
+class Guard {
+ public:
+  explicit Guard(std::mutex& m) : mutex_(m) {
+    for (int i = 0; i < 1000; ++i)
+      if (mutex_.try_lock()) return;
+    mutex_.lock();
+  }
+  ~Guard() { mutex_.unlock(); }
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+
+ private:
+  std::mutex& mutex_;
+};
+
 struct Pool {
   std::mutex mutex;
   std::vector<void*> free_blocks[kClasses];
@@ -91,7 +107,7 @@ void* pool_allocate(size_t bytes) {
   const int c = class_of(bytes, &capacity);
   Pool& p = pool();
   {
-    std::lock_guard<std::mutex> lock(p.mutex);
+    const Guard lock(p.mutex);
     if (p.stats.in_use + capacity > memory_limit()) return nullptr;
     p.stats.in_use += capacity;
     p.stats.peak = std::max(p.stats.peak, p.stats.in_use);
@@ -106,7 +122,7 @@ void* pool_allocate(size_t bytes) {
   void* base = system_allocate(capacity);
   if (base == nullptr && pool_release() > 0) base = system_allocate(capacity);
   if (base == nullptr) {
-    std::lock_guard<std::mutex> lock(p.mutex);
+    const Guard lock(p.mutex);
     p.stats.in_use -= capacity;
     return nullptr;
   }
@@ -122,7 +138,7 @@ void pool_free(void* block) {
   const Header header = *header_of(block);
   Pool& p = pool();
   {
-    std::lock_guard<std::mutex> lock(p.mutex);
+    const Guard lock(p.mutex);
     p.stats.in_use -= header.capacity;
 #ifndef __SANITIZE_ADDRESS__  // there, every block goes back so that stale use is seen
     if (p.stats.cached + header.capacity <= p.stats.limit) {
@@ -146,7 +162,7 @@ void* pool_reallocate(void* block, size_t bytes) {
 
 size_t pool_release() {
   Pool& p = pool();
-  std::lock_guard<std::mutex> lock(p.mutex);
+  const Guard lock(p.mutex);
   const size_t released = p.stats.cached;
   for (auto& blocks : p.free_blocks) {
     for (void* block : blocks) std::free(header_of(block));
@@ -158,12 +174,12 @@ size_t pool_release() {
 }
 
 PoolStats pool_stats() {
-  std::lock_guard<std::mutex> lock(pool().mutex);
+  const Guard lock(pool().mutex);
   return pool().stats;
 }
 
 void pool_reset_peak() {
-  std::lock_guard<std::mutex> lock(pool().mutex);
+  const Guard lock(pool().mutex);
   pool().stats.peak = pool().stats.in_use;
 }
 

@@ -297,15 +297,19 @@ bool gemm(const Gemm<T>& problem) {
   choose_grid(g, t, &down, &across);
   const int64_t row_tiles = ceil_div(g.m, t.rows), col_tiles = ceil_div(g.n, t.full);
   std::atomic<bool> ok{true};
-  parallel_for(down * across, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Part rows = part_of(row_tiles, down, i / across);
-      const Part cols = part_of(col_tiles, across, i % across);
-      Block<T> block(g, t, {rows.begin * t.rows, std::min(g.m, rows.end() * t.rows)},
-                     {cols.begin * t.full, std::min(g.n, cols.end() * t.full)});
-      if (!block.run()) ok.store(false, std::memory_order_relaxed);
-    }
-  });
+  const int64_t worth = 1 + int64_t(double(g.m) * double(g.n) * double(g.k) / double(kPerThread));
+  parallel_for(
+      down * across, 1,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const Part rows = part_of(row_tiles, down, i / across);
+          const Part cols = part_of(col_tiles, across, i % across);
+          Block<T> block(g, t, {rows.begin * t.rows, std::min(g.m, rows.end() * t.rows)},
+                         {cols.begin * t.full, std::min(g.n, cols.end() * t.full)});
+          if (!block.run()) ok.store(false, std::memory_order_relaxed);
+        }
+      },
+      worth);
   return ok.load();
 }
 
