@@ -20,12 +20,33 @@ constexpr int64_t kDotTerms = 4096;       // terms of one chain of dot products
 constexpr int64_t kFewRows = 4;           // so few rows are dot products where k is contiguous,
 constexpr int64_t kSomeRows = 16;         // and so many where there are
 constexpr int64_t kManyTerms = 96;        // this many terms
-constexpr int64_t kPerThread = int64_t(1) << 19;  // multiply-adds worth waking a thread for
+constexpr int64_t kFewCols = 1024;        // columns summed at a time where B passes by
+constexpr int64_t kFewGrain = 128;
+constexpr int64_t kSmallProduct = int64_t(1) << 20;  // multiply-adds for which A is not packed
+constexpr int64_t kPerThread = int64_t(1) << 19;     // multiply-adds worth waking a thread for
 
 struct Range {
   int64_t begin, end;
   int64_t size() const { return end - begin; }
 };
+
+// What the sums of the block of terms from p on are added to, for the element at (row, col).
+template <class T>
+void addend(const Gemm<T>& g, TileSink<T>* args, int64_t p, int64_t row, int64_t col) {
+  args->add = nullptr;
+  args->add_row = 0;
+  args->add_lanes = true;
+  if (p > 0 || g.accumulate) {
+    args->add = args->c;
+    args->add_row = args->ldc;
+  } else if (g.row_bias != nullptr) {
+    args->add = g.row_bias + row;
+    args->add_row = 1;
+    args->add_lanes = false;
+  } else if (g.col_bias != nullptr) {
+    args->add = g.col_bias + col;
+  }
+}
 
 template <class T>
 class Block {
@@ -106,6 +127,8 @@ class Block {
     TileArgs<T> args;
     args.k = terms;
     args.ldc = ldc;
+    // Rows that lie in pages of their own are not foreseen by the processor.
+    const bool far = direct_b_ && g_.b.k_stride * int64_t(sizeof(T)) >= 1024;
     for (int64_t j = cols.begin, n; j < cols.end; j += n) {
       n = std::min<int64_t>(cols.end - j, wide ? t_.wide : t_.full);
       if (wide && n < t_.wide) n = std::min<int64_t>(n, t_.full);
@@ -116,6 +139,7 @@ class Block {
       } else if (n == width) {
         args.b = g_.b.data + p * g_.b.k_stride + j;
         args.offset = rows_of_b_;
+        args.ahead = far && cols.end - j >= 3 * n ? 2 * n : 0;
       } else {  // whole vectors would read past the end of a row
         pack(g_.b, packed_b_, t_.full, j, n, p, terms);
         args.b = packed_b_;
@@ -129,26 +153,9 @@ class Block {
         const Part tile = part_of(rows.size(), tiles, q);
         args.a = packed_a_ + tile.begin * terms;
         args.c = c + tile.begin * ldc + j;
-        addend(&args, p, rows.begin + tile.begin, j);
+        addend<T>(g_, &args, p, rows.begin + tile.begin, j);
         kernels[tile.count - 1](args);
       }
-    }
-  }
-
-  // What the sums of this block of terms are added to.
-  void addend(TileArgs<T>* args, int64_t p, int64_t row, int64_t col) const {
-    args->add = nullptr;
-    args->add_row = 0;
-    args->add_lanes = true;
-    if (p > 0 || g_.accumulate) {
-      args->add = args->c;
-      args->add_row = args->ldc;
-    } else if (g_.row_bias != nullptr) {
-      args->add = g_.row_bias + row;
-      args->add_row = 1;
-      args->add_lanes = false;
-    } else if (g_.col_bias != nullptr) {
-      args->add = g_.col_bias + col;
     }
   }
 
@@ -227,6 +234,72 @@ bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
   return true;
 }
 
+// C is small: its operands are read where they lie, B turned over first where it has to be.
+template <class T>
+bool small_product(const Gemm<T>& g, const GemmTable<T>& t) {
+  const bool packed = g.n > 1 && g.b.lane_stride != 1;
+  const int64_t pitch = packed ? ceil_div(g.n, t.lanes) * t.lanes : g.b.k_stride;
+  const Scratch scratch(packed ? g.k * pitch * int64_t(sizeof(T)) : 0);
+  if (!scratch) return false;
+  const T* b = g.b.data;
+  if (packed) {
+    t.pack(scratch.template at<T>(0), pitch, b, g.b.lane_stride, g.b.k_stride, g.n, g.k);
+    b = scratch.template at<T>(0);
+  }
+  const bool terms = g.m > 1 && g.a.lane_stride != 1;
+  const int64_t tiles = ceil_div(g.m, t.rows);
+  PlainTile<T> args;
+  args.a_pitch = terms ? g.a.lane_stride : g.a.k_stride;
+  args.b_pitch = pitch;
+  args.ldc = g.c.row_stride;
+  for (int64_t p = 0; p < g.k; p += t.kc) {
+    args.k = std::min<int64_t>(t.kc, g.k - p);
+    for (int64_t j = 0; j < g.n; j += args.n) {
+      args.n = std::min<int64_t>(g.n - j, t.full);
+      args.b = b + p * pitch + j;
+      const auto* kernels = (args.n > t.narrow ? t.plain_full : t.plain_narrow)[terms];
+      for (int64_t q = 0; q < tiles; ++q) {
+        const Part tile = part_of(g.m, tiles, q);
+        args.a = g.a.data + tile.begin * g.a.lane_stride + p * g.a.k_stride;
+        args.c = g.c.data + tile.begin * g.c.row_stride + j;
+        addend<T>(g, &args, p, tile.begin, j);
+        kernels[tile.count - 1](args);
+      }
+    }
+  }
+  return true;
+}
+
+// At most kMaxFewRows rows: B passes by once, in the order of memory; the sums stay in the caches.
+template <class T>
+bool few_rows(const Gemm<T>& g, const GemmTable<T>& t) {
+  const int64_t grain = ceil_div(std::max(kFewGrain, kPerThread / (g.m * g.k)), t.full) * t.full;
+  parallel_for(g.n, grain, [&](int64_t begin, int64_t end) {
+    T sums[kMaxFewRows * kFewCols];
+    for (int64_t j = begin; j < end; j += kFewCols) {
+      const int64_t n = std::min(kFewCols, end - j);
+      for (int64_t p = 0; p < g.k; p += t.kc) {
+        for (int64_t i = 0; i < g.m; ++i) std::fill_n(sums + i * kFewCols, n, T(0));
+        t.few_rows[g.m - 1]({std::min<int64_t>(t.kc, g.k - p), n, g.a.data + p * g.a.k_stride,
+                             g.a.lane_stride, g.a.k_stride, g.b.data + p * g.b.k_stride + j,
+                             g.b.k_stride, sums, kFewCols});
+        for (int64_t i = 0; i < g.m; ++i) {
+          TileSink<T> c{g.c.data + i * g.c.row_stride + j, 0, n, nullptr, 0, true};
+          addend(g, &c, p, i, j);
+          const T* const sum = sums + i * kFewCols;
+          if (c.add == nullptr)
+            for (int64_t q = 0; q < n; ++q) c.c[q] = sum[q];
+          else if (c.add_lanes)
+            for (int64_t q = 0; q < n; ++q) c.c[q] = sum[q] + c.add[q];
+          else
+            for (int64_t q = 0; q < n; ++q) c.c[q] = sum[q] + *c.add;
+        }
+      }
+    }
+  });
+  return true;
+}
+
 // k = 0: C is the bias.
 template <class T>
 bool nothing_to_sum(const Gemm<T>& g) {
@@ -293,6 +366,13 @@ bool gemm(const Gemm<T>& problem) {
   }
   if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
   if (g.n == 1 && plain) g.c.col_stride = 1;
+  if (plain && g.c.col_stride == 1) {
+    const bool flat = g.n == 1 || g.b.lane_stride == 1;
+    if (flat && g.m <= kMaxFewRows && g.n >= 2 * t.full) return few_rows(g, t);
+    const bool readable = g.a.lane_stride == 1 || g.a.k_stride == 1 || g.m == 1;
+    const bool small = double(g.m) * double(g.n) * double(g.k) <= double(kSmallProduct);
+    if (readable && small && (flat || g.m >= 8)) return small_product(g, t);
+  }
   int64_t down, across;
   choose_grid(g, t, &down, &across);
   const int64_t row_tiles = ceil_div(g.m, t.rows), col_tiles = ceil_div(g.n, t.full);

@@ -11,22 +11,54 @@ namespace tg {
 
 constexpr int kMaxTileRows = 14;
 constexpr int kMaxWideRows = 6;
+constexpr int kMaxFewRows = 4;
 constexpr int kMaxDotRows = 4, kMaxDotCols = 6;
 
-// c[i * ldc + j] = sum over p < k of a[p * rows + i] * b[offset[p] + j]  (+ add), j < n.
-// b is read in whole vectors: up to the tile's width past offset[p] must be readable.
+// Where the sums of a tile go: c[i * ldc + j] = sum (+ add), j < n.
 template <class T>
-struct TileArgs {
-  int64_t k;
-  const T* a;
-  const T* b;
-  const int64_t* offset;
+struct TileSink {
   T* c;
   int64_t ldc;
   int64_t n;
   const T* add;     // nullptr: nothing is added
   int64_t add_row;  // row stride of add: ldc to accumulate, 1 for one value per row, 0 per column
   bool add_lanes;   // add has one value per column; else one per row
+};
+
+// Sums over p < k of a[p * rows + i] * b[offset[p] + j]. b is read in whole vectors: up to the
+// tile's width past offset[p] must be readable. The same vectors `ahead` of b are fetched into the
+// caches.
+template <class T>
+struct TileArgs : TileSink<T> {
+  int64_t k;
+  const T* a;
+  const T* b;
+  const int64_t* offset;
+  int64_t ahead = 0;
+};
+
+// Sums over p < k of a(i, p) * b[p * b_pitch + j], where a(i, p) is a[i * a_pitch + p] or
+// a[p * a_pitch + i]. Nothing past the n-th column is read.
+template <class T>
+struct PlainTile : TileSink<T> {
+  int64_t k;
+  const T* a;
+  int64_t a_pitch;
+  const T* b;
+  int64_t b_pitch;
+};
+
+// sums[i * ld + j] += over p < k of a[i * a_row + p * a_term] * b[p * b_pitch + j], j < n: b is
+// read row after row.
+template <class T>
+struct FewRows {
+  int64_t k, n;
+  const T* a;
+  int64_t a_row, a_term;
+  const T* b;
+  int64_t b_pitch;
+  T* sums;
+  int64_t ld;
 };
 
 // out[i * ld + j] (+)= sum over r < runs, p < len of a[a_offset[i] + r * a_pitch + p] *
@@ -68,6 +100,9 @@ struct GemmTable {
   void (*tile_narrow[kMaxTileRows])(const TileArgs<T>&);  // by rows - 1
   void (*tile_full[kMaxTileRows])(const TileArgs<T>&);
   void (*tile_wide[kMaxWideRows])(const TileArgs<T>&);
+  void (*plain_narrow[2][kMaxTileRows])(const PlainTile<T>&);  // rows or terms of A contiguous
+  void (*plain_full[2][kMaxTileRows])(const PlainTile<T>&);
+  void (*few_rows[kMaxFewRows])(const FewRows<T>&);
   void (*dot[kMaxDotRows][kMaxDotCols])(const DotArgs<T>&);
   void (*fold)(const T* vectors, T* out, int64_t n);
   // dst[p * ld + l] = src[l * lane_stride + p * k_stride] for l < count, p < k.

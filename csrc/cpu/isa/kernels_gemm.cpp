@@ -3,6 +3,7 @@
 // 2019).
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/gemm_pack.h"
+#include "cpu/isa/gemm_tile.h"
 #include "cpu/isa/vec.h"
 #include "cpu/isa/vec_half.h"
 
@@ -12,53 +13,6 @@ namespace TG_ISA {
 extern const GemmKernels gemm_kernels;
 
 namespace {
-
-// ROWS x COLS accumulators stay in registers for all of k.
-template <class T, int ROWS, int COLS>
-void tile(const TileArgs<T>& t) {
-  using V = Vec<T>;
-  V acc[ROWS][COLS];
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < COLS; ++j) acc[i][j] = V::set1(T(0));
-  const T* a = t.a;
-  const T* const base = t.b;
-  const int64_t *offset = t.offset, *const end = t.offset + t.k;
-  for (; offset != end; ++offset, a += ROWS) {
-    const T* b = base + *offset;
-    V x[COLS];
-#pragma GCC unroll 4
-    for (int j = 0; j < COLS; ++j) x[j] = V::load(b + j * V::N);
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
-      const V y = V::set1(a[i]);
-#pragma GCC unroll 4
-      for (int j = 0; j < COLS; ++j) acc[i][j] = fma(y, x[j], acc[i][j]);
-    }
-  }
-  const bool whole = t.n == COLS * V::N;
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) {
-    T* c = t.c + i * t.ldc;
-    const T* add = t.add + i * t.add_row;
-#pragma GCC unroll 4
-    for (int j = 0; j < COLS; ++j) {
-      const int at = j * V::N;
-      if (whole) {
-        if (t.add != nullptr)
-          acc[i][j] = acc[i][j] + (t.add_lanes ? V::load(add + at) : V::set1(*add));
-        acc[i][j].store(c + at);
-        continue;
-      }
-      const int left = int(t.n) - at < V::N ? int(t.n) - at : V::N;
-      if (left <= 0) continue;
-      if (t.add != nullptr)
-        acc[i][j] = acc[i][j] + (t.add_lanes ? V::load_n(add + at, left) : V::set1(*add));
-      acc[i][j].store_n(c + at, left);
-    }
-  }
-}
 
 template <class T, int ROWS, int COLS>
 void dot(const DotArgs<T>& d) {
@@ -145,15 +99,23 @@ constexpr void (*wide_at())(const TileArgs<T>&) {
   if constexpr (ROWS <= kWideRows) return tile<T, ROWS, 4>;
   return nullptr;
 }
+template <class T, int ROWS, int COLS, bool TERMS>
+constexpr void (*plain_at())(const PlainTile<T>&) {
+  if constexpr (ROWS <= kRows) return plain_tile<T, ROWS, COLS, TERMS>;
+  return nullptr;
+}
 template <class T, int ROWS, int COLS>
 constexpr void (*dot_at())(const DotArgs<T>&) {
   if constexpr (ROWS <= kDotRows && COLS <= kDotCols) return dot<T, ROWS, COLS>;
   return nullptr;
 }
 
-#define TG_TILES(at)                                                                       \
-  {at<T, 1>(), at<T, 2>(), at<T, 3>(),  at<T, 4>(),  at<T, 5>(),  at<T, 6>(),  at<T, 7>(), \
-   at<T, 8>(), at<T, 9>(), at<T, 10>(), at<T, 11>(), at<T, 12>(), at<T, 13>(), at<T, 14>()}
+#define TG_ROWS(at, ...)                                                               \
+  {at<T, 1, ##__VA_ARGS__>(),  at<T, 2, ##__VA_ARGS__>(),  at<T, 3, ##__VA_ARGS__>(),  \
+   at<T, 4, ##__VA_ARGS__>(),  at<T, 5, ##__VA_ARGS__>(),  at<T, 6, ##__VA_ARGS__>(),  \
+   at<T, 7, ##__VA_ARGS__>(),  at<T, 8, ##__VA_ARGS__>(),  at<T, 9, ##__VA_ARGS__>(),  \
+   at<T, 10, ##__VA_ARGS__>(), at<T, 11, ##__VA_ARGS__>(), at<T, 12, ##__VA_ARGS__>(), \
+   at<T, 13, ##__VA_ARGS__>(), at<T, 14, ##__VA_ARGS__>()}
 #define TG_DOTS(r)                                          \
   {dot_at<T, r, 1>(), dot_at<T, r, 2>(), dot_at<T, r, 3>(), \
    dot_at<T, r, 4>(), dot_at<T, r, 5>(), dot_at<T, r, 6>()}
@@ -170,10 +132,13 @@ constexpr GemmTable<T> table(int kc) {
           kc,
           kDotRows,
           kDotCols,
-          TG_TILES(narrow_at),
-          TG_TILES(full_at),
+          TG_ROWS(narrow_at),
+          TG_ROWS(full_at),
           {wide_at<T, 1>(), wide_at<T, 2>(), wide_at<T, 3>(), wide_at<T, 4>(), wide_at<T, 5>(),
            wide_at<T, 6>()},
+          {TG_ROWS(plain_at, 1, false), TG_ROWS(plain_at, 1, true)},
+          {TG_ROWS(plain_at, 2, false), TG_ROWS(plain_at, 2, true)},
+          {few_rows<T, 1>, few_rows<T, 2>, few_rows<T, 3>, few_rows<T, 4>},
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
           fold<T>,
           pack<T>,
