@@ -1,0 +1,163 @@
+"""Peers timed in turns, each in a process of its own: their thread pools spin on after a call, and
+would take the cores from whoever comes next.
+
+A benchmark script calls main(). Started by it again with --worker, the script answers requests:
+one line of JSON that says what to set up, or how long to repeat it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+REST = 0.025  # seconds before each sample, in which the other side's threads go to sleep
+
+
+class Row(NamedTuple):
+    """What is timed: a name, what the workers are told, its floating-point operations."""
+
+    name: str
+    spec: list[Any]
+    flops: float = 0.0
+
+
+def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> None:
+    call: Callable[[], Any]
+    call, calls = gc.collect, 1  # until the first request
+
+    def sample(n: int) -> float:
+        began = time.perf_counter()
+        for _ in range(n):
+            call()
+        return (time.perf_counter() - began) / n
+
+    gc.disable()
+    for line in sys.stdin:
+        request = json.loads(line)
+        if isinstance(request, list):
+            call, calls = make(peer, request), 1
+            call()
+            while sample(calls) * calls < 2e-3:
+                calls *= 2
+            answer = 0.0
+        else:
+            sample(max(1, calls // 4))  # threads awake, caches warm
+            answer = min(sample(calls) for _ in range(3))
+        print(json.dumps(answer), flush=True)
+
+
+class _Worker:
+    def __init__(self, peer: str, threads: int) -> None:
+        ours = str(threads)
+        env = dict(os.environ, TILEGRAD_NUM_THREADS=ours, OMP_NUM_THREADS=ours)
+        # NumPy inside tilegrad's process does no arithmetic here.
+        env["OPENBLAS_NUM_THREADS"] = "1" if peer == "tilegrad" else ours
+        self._process = subprocess.Popen(
+            [sys.executable, sys.argv[0], "--worker", peer],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+
+    def ask(self, request: Any) -> float:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"the process of {self._process.args[-1]} ended early")
+        return float(json.loads(answer))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def main(
+    description: str,
+    rows: Iterable[Row],
+    make: Callable[[str, list[Any]], Callable[[], Any]],
+    peers: tuple[str, ...],
+) -> None:
+    """The command line of a benchmark script. make(peer, spec) returns the call to be timed."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", help="parts of names; all rows without")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return _serve(args.worker, make)
+    # A peer is a module and perhaps, behind a space, a setting of it.
+    missing = [p for p in peers if importlib.util.find_spec(p.split()[0]) is None]
+    for peer in missing:
+        print(f"{peer} is not installed here; measuring without it")
+    names = ["tilegrad", *(p for p in peers if p not in missing)]
+    chosen = [r for r in rows if not args.rows or any(part in r.name for part in args.rows)]
+    results = []
+    for threads in args.threads:
+        workers = {name: _Worker(name, threads) for name in names}
+        try:
+            for row in chosen:
+                results.append(_compare(row, workers, threads, args.rounds))
+        finally:
+            for worker in workers.values():
+                worker.close()
+    if args.json:
+        _write(args.json, results, names)
+
+
+def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -> dict[str, Any]:
+    samples: dict[str, list[float]] = {name: [] for name in workers}
+    for worker in workers.values():
+        worker.ask(row.spec)
+    for i in range(rounds):
+        for name in list(workers) if i % 2 else reversed(workers):
+            time.sleep(REST)
+            samples[name].append(workers[name].ask("time"))
+    medians = {name: statistics.median(s) for name, s in samples.items()}
+    ours = medians["tilegrad"]
+    line = f"{row.name:26} {threads} thread{'s' * (threads > 1):1} "
+    line += "".join(f" {name} {m * 1e6:10.1f} us" for name, m in medians.items())
+    if row.flops:
+        line += f"  {row.flops / ours / 1e9:6.1f} GFLOP/s"
+    others = [m for name, m in medians.items() if name != "tilegrad"]
+    if others:
+        line += f"  ratio {min(others) / ours:.2f}"
+    print(line, flush=True)
+    spread = {
+        name: dict(zip(("low", "median", "high"), _quartiles(s), strict=True))
+        for name, s in samples.items()
+    }
+    return {"row": row.name, "threads": threads, "flops": row.flops, "seconds": spread}
+
+
+def _quartiles(samples: list[float]) -> list[float]:
+    if len(samples) < 2:
+        return samples * 3
+    return statistics.quantiles(samples, n=4, method="inclusive")
+
+
+def _write(path: str, results: list[dict[str, Any]], names: list[str]) -> None:
+    from importlib.metadata import version
+
+    from tilegrad.bench.report import machine
+
+    modules = {name.split()[0] for name in names[1:]}
+    versions = {name: version(name) for name in sorted(modules)}
+    with open(path, "w") as f:
+        json.dump({"machine": machine(), "versions": versions, "rows": results}, f, indent=1)
+        f.write("\n")
