@@ -355,7 +355,8 @@ template <class T>
 bool gemm(const Gemm<T>& problem) {
   if (problem.m == 0 || problem.n == 0) return true;
   if (problem.k == 0) return nothing_to_sum(problem);
-  const GemmTable<T>& t = gemm_table(*kernels().gemm, T());
+  const GemmTable<T>& t =
+      problem.table != nullptr ? *problem.table : gemm_table(*kernels().gemm, T());
   Gemm<T> g = problem;
   const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr;
   if (plain) {

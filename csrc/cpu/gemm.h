@@ -29,7 +29,11 @@ struct GemmSink {
 };
 
 template <class T>
+struct GemmTable;
+
+template <class T>
 struct Gemm {
+  const GemmTable<T>* table = nullptr;  // kernels other than those of T, for packed operands
   int64_t m = 0, n = 0, k = 0;
   GemmSource<T> a, b;
   GemmSink<T> c;

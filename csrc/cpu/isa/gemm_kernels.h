@@ -120,11 +120,21 @@ struct HalfTable {
   void (*narrow)(S* dst, const float* src, int64_t n);
 };
 
+// Products of bfloat16 by instructions that add two of them at once: an element of A or B is a pair
+// of neighbouring terms, C is float32.
+struct PairTable {
+  GemmTable<float> gemm;
+  // dst[q * ld + l] = the terms 2 q and 2 q + 1 of lane l, zero from the k-th on, for l < count.
+  void (*pack)(uint32_t* dst, int64_t ld, const bfloat16* src, int64_t lane_stride,
+               int64_t k_stride, int64_t count, int64_t k);
+};
+
 struct GemmKernels {
   GemmTable<float> f32;
   GemmTable<double> f64;
   HalfTable<half> f16;
   HalfTable<bfloat16> bf16;
+  const PairTable* pairs;  // nullptr where there are no such instructions
 };
 
 inline const GemmTable<float>& gemm_table(const GemmKernels& g, float) { return g.f32; }

@@ -146,13 +146,84 @@ constexpr GemmTable<T> table(int kc) {
           copy_rows<T>};
 }
 
+#if defined(TG_DOT_BF16)
+template <class T, int ROWS, int COLS>
+void pair_tile(const TileArgs<T>& t) {
+  Sums<T, ROWS, COLS> sums;
+  const T* a = t.a;
+  for (int64_t p = 0; p < t.k; ++p, a += ROWS) {
+    const T* b = t.b + t.offset[p];
+    Vec<T> x[COLS];
+#pragma GCC unroll 4
+    for (int j = 0; j < COLS; ++j) x[j] = Vec<T>::load(b + j * Vec<T>::N);
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) {
+      const __m512bh y = (__m512bh)Vec<T>::set1(a[i]).v;
+#pragma GCC unroll 4
+      for (int j = 0; j < COLS; ++j)
+        sums.at[i][j].v = _mm512_dpbf16_ps(sums.at[i][j].v, y, (__m512bh)x[j].v);
+    }
+  }
+  sums.store(t);
+}
+
+uint32_t pair(bfloat16 low, bfloat16 high) { return low.bits | uint32_t(high.bits) << 16; }
+
+void pack_pairs(uint32_t* dst, int64_t ld, const bfloat16* src, int64_t lane_stride,
+                int64_t k_stride, int64_t count, int64_t k) {
+  const int64_t pairs = k / 2;
+  if (k_stride == 1 && lane_stride % 2 == 0 && count > 1) {
+    // Two neighbours are moved as one number of twice their width.
+    pack((float*)dst, ld, (const float*)src, lane_stride / 2, int64_t(1), count, pairs);
+  } else {
+    for (int64_t q = 0; q < pairs; ++q) {
+      const bfloat16 *low = src + 2 * q * k_stride, *high = low + k_stride;
+      uint32_t* to = dst + q * ld;
+      if (lane_stride == 1)
+        for (int64_t l = 0; l < count; ++l) to[l] = pair(low[l], high[l]);
+      else
+        for (int64_t l = 0; l < count; ++l)
+          to[l] = pair(low[l * lane_stride], high[l * lane_stride]);
+    }
+  }
+  for (int64_t l = 0; l < count && k % 2 != 0; ++l)
+    dst[pairs * ld + l] = src[l * lane_stride + (k - 1) * k_stride].bits;
+}
+
+template <class T, int ROWS>
+constexpr void (*pair_narrow_at())(const TileArgs<T>&) {
+  return pair_tile<T, ROWS, 1>;
+}
+template <class T, int ROWS>
+constexpr void (*pair_full_at())(const TileArgs<T>&) {
+  return pair_tile<T, ROWS, 2>;
+}
+template <class T>
+constexpr GemmTable<T> pair_table(int kc) {
+  GemmTable<T> t = table<T>(kc);
+  constexpr void (*narrow[])(const TileArgs<T>&) = TG_ROWS(pair_narrow_at);
+  constexpr void (*full[])(const TileArgs<T>&) = TG_ROWS(pair_full_at);
+  for (int i = 0; i < kRows; ++i) {
+    t.tile_narrow[i] = narrow[i];
+    t.tile_full[i] = full[i];
+  }
+  return t;
+}
+
+const PairTable pair_kernels{pair_table<float>(256), pack_pairs};
+constexpr const PairTable* kPairs = &pair_kernels;
+#else
+constexpr const PairTable* kPairs = nullptr;
+#endif
+
 }  // namespace
 
 // kc rows of a full tile of B fill about two thirds of a first-level cache.
 const GemmKernels gemm_kernels{table<float>(256),
                                table<double>(256),
                                {widen_block, narrow_block},
-                               {widen_block, narrow_block}};
+                               {widen_block, narrow_block},
+                               kPairs};
 
 }  // namespace TG_ISA
 }  // namespace tg

@@ -32,6 +32,9 @@ TG_DECLARE(generic)
 #if defined(__x86_64__)
 TG_DECLARE(avx2)
 TG_DECLARE(avx512)
+namespace avx512_bf16 {
+extern const GemmKernels gemm_kernels;
+}
 #endif
 
 namespace {
@@ -66,11 +69,23 @@ bool has_avx512() {
   const unsigned needed = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
   return (b & needed) == needed;
 }
+bool has_avx512_bf16() {
+  unsigned a, b, c, d;
+  return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVX512BF16);
+}
+// As AVX-512, with products of bfloat16 two terms at a time.
+constexpr Kernels with_bf16() {
+  Kernels table TG_TABLE(avx512);
+  table.name = "avx512_bf16";
+  table.gemm = &avx512_bf16::gemm_kernels;
+  return table;
+}
 #endif
 
 // Newest first; generic is always last and always valid.
 const Candidate kCandidates[] = {
 #if defined(__x86_64__)
+    {with_bf16(), has_avx512_bf16, "AVX-512 with BF16, saved by the operating system"},
     {TG_TABLE(avx512), has_avx512, "AVX-512 F, DQ, BW and VL, saved by the operating system"},
     {TG_TABLE(avx2), has_avx2, "AVX2, FMA and F16C, saved by the operating system"},
 #endif

@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/run.h"
 #include "cpu/gemm.h"
+#include "cpu/gemm_parts.h"
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
 
@@ -62,6 +63,19 @@ void store_half(const void* context, const float* block, int64_t ld, int64_t row
     narrow(c.data + (row + i) * c.row_stride + col, block + i * ld, cols);
 }
 
+struct Pairs {
+  GemmSource<bfloat16> source;
+  int64_t k;
+};
+void pack_pairs(const void* context, float* dst, int64_t ld, int64_t lane, int64_t count,
+                int64_t pair, int64_t pairs) {
+  const auto& p = *static_cast<const Pairs*>(context);
+  const GemmSource<bfloat16>& s = p.source;
+  kernels().gemm->pairs->pack(reinterpret_cast<uint32_t*>(dst), ld,
+                              s.data + lane * s.lane_stride + 2 * pair * s.k_stride, s.lane_stride,
+                              s.k_stride, count, std::min(2 * pairs, p.k - 2 * pair));
+}
+
 // bias: n values, contiguous, or nullptr.
 template <class S>
 bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const compute_t<S>* bias) {
@@ -78,11 +92,22 @@ bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const comput
   } else {
     const GemmSource<S> from_a{a.data, a.row_stride, a.col_stride};
     const GemmSource<S> from_b{b.data, b.col_stride, b.row_stride};
+    g.c.store = store_half<S>;
+    g.c.context = &c;
+    if constexpr (std::is_same_v<S, bfloat16>) {
+      if (const PairTable* pairs = kernels().gemm->pairs) {
+        const Pairs pairs_of_a{from_a, z.k}, pairs_of_b{from_b, z.k};
+        g.table = &pairs->gemm;
+        g.k = ceil_div(z.k, 2);
+        g.a.pack = g.b.pack = pack_pairs;
+        g.a.context = &pairs_of_a;
+        g.b.context = &pairs_of_b;
+        return gemm(g);
+      }
+    }
     g.a.pack = g.b.pack = pack_half<S>;
     g.a.context = &from_a;
     g.b.context = &from_b;
-    g.c.store = store_half<S>;
-    g.c.context = &c;
     return gemm(g);
   }
 }
