@@ -3,8 +3,9 @@
     PYTHONPATH=python python benchmarks/optim_vs_torch.py [--json FILE] [--threads 2] [--only Adam]
 
 Every optimizer steps over the same parameters and gradients in both libraries; PyTorch once per
-setting it has (fused, foreach). Results are compared first: what differs gets no speed. Medians,
-quartiles in the JSON file. The last rows are zero_grad and clip_grad_norm_.
+setting it has (fused, foreach). Results are compared first: what differs gets no speed. Between
+samples all threads rest, PyTorch's spin after a call. Medians; quartiles in the JSON file. The last
+rows are zero_grad and clip_grad_norm_.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def main() -> int:
                 continue
             make = steps if name in OPTIMIZERS else gradients
             candidates = make(torch, name, SIZES[size])
-            timings = measure([*candidates.values()], budget=options.budget)
+            timings = measure([*candidates.values()], budget=options.budget, pause=0.005)
             found = dict(zip(candidates, timings, strict=True))
             best = min(t.median for k, t in found.items() if k != "tilegrad")
             ratio = best / found["tilegrad"].median

@@ -13,7 +13,7 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kSerial = 24576;  // elements up to which one thread is faster than several
+constexpr int64_t kSerial = 65536;  // elements for which waking a thread does not pay
 constexpr int64_t kGrain = 2048;    // beyond, shares of the threads are whole grains
 
 template <class Numbers>

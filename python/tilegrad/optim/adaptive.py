@@ -50,10 +50,10 @@ class Adagrad(Fused):
             group, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"
         )
 
-    def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {"step": 0, "sum": group["initial_accumulator_value"]}
+    def _fill(self, group: dict[str, Any], name: str) -> float:
+        return group["initial_accumulator_value"]
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         step = counts + 1
         return group["lr"], group["lr_decay"], group["eps"], step, {"step": step}
 
@@ -94,7 +94,7 @@ class Adadelta(Fused):
         if not 0.0 <= group["rho"] <= 1.0:
             raise TgValueError(f"Adadelta: rho lies in [0, 1], got {group['rho']}")
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return group["lr"], group["rho"], group["eps"], {"step": counts + 1}
 
 
@@ -145,7 +145,7 @@ class RMSprop(Fused):
             "momentum_buffer" if group["momentum"] > 0.0 else None,
         )
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         new = {"step": counts + 1}
         return group["lr"], group["alpha"], group["eps"], group["momentum"], new
 
@@ -188,7 +188,7 @@ class Adamax(Fused):
         self._at_least_zero(group, "lr", "eps", "weight_decay")
         self._betas_below_one(group)
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})
 
 
@@ -239,7 +239,7 @@ class NAdam(Fused):
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "mu_product": 1.0}
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         t, product = counts[0] + 1, counts[1]
         mu, mu_next = (
             group["betas"][0] * (1.0 - 0.5 * 0.96 ** (k * group["momentum_decay"]))
@@ -291,5 +291,5 @@ class RAdam(Fused):
         self._at_least_zero(group, "lr", "eps", "weight_decay")
         self._betas_below_one(group)
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import ValueError as TgValueError
 from ..ops.rules import number
-from .fused import Fused, stateless
+from .fused import Fused
 
 
 class SGD(Fused):
@@ -25,7 +25,10 @@ class SGD(Fused):
     """
 
     _kernel = "sgd_step"
-    _counts = stateless
+
+    @staticmethod
+    def _counts(state: dict[str, Any]) -> bool:
+        return "momentum_buffer" in state
 
     def __init__(
         self,
@@ -58,10 +61,9 @@ class SGD(Fused):
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
         return {}
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
-        return (
-            group["lr"], group["momentum"], group["dampening"], group["nesterov"], first, None
-        )  # fmt: skip
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
+        return lr, momentum, dampening, group["nesterov"], not counts, None
 
 
 class Adam(Fused):
@@ -108,7 +110,7 @@ class Adam(Fused):
     def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None)
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})
 
 

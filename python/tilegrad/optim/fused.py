@@ -11,12 +11,6 @@ from .. import kernels
 from ..tensor import Tensor
 from .optimizer import Optimizer
 
-_EMPTY: dict[str, Any] = {}
-
-
-def stateless(state: dict[str, Any]) -> None:
-    """The counts of an optimizer that counts nothing."""
-
 
 class Fused(Optimizer):
     """Steps all parameters of a group that share a dtype and their counts in one kernel call.
@@ -28,7 +22,7 @@ class Fused(Optimizer):
     _kernel: ClassVar[str]
     _names: ClassVar[tuple[str, ...]] = ()
     _counts: ClassVar[Any] = itemgetter("step")
-    """The numbers in the state of a parameter: parameters that differ in them step apart."""
+    """What the state of a parameter counts: parameters that differ in it step apart."""
     _decoupled: ClassVar[bool] = False
 
     def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
@@ -36,66 +30,65 @@ class Fused(Optimizer):
         return self._names
 
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
-        """The counts before the first step, and what arrays that do not begin at zero begin at."""
+        """The counts before the first step."""
         return {"step": 0}
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
-        """The numbers of the kernel, and last the new counts; first: the state has just begun."""
+    def _fill(self, group: dict[str, Any], name: str) -> float:
+        """What an array of the state begins at."""
+        return 0.0
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        """The numbers of the kernel, and last the new counts."""
         raise NotImplementedError
 
     def _update(self, group: dict[str, Any]) -> None:
-        names = self._arrays(group)
-        present = [n for n in names if n is not None]
-        batches: dict[Any, list[tuple[Tensor, dict[str, Any], Any]]] = {}
         get, counts_of = self.state.get, type(self)._counts
+        batches: dict[Any, list[tuple[Tensor, dict[str, Any]]]] = {}
         for p in group["params"]:
-            grad = p._grad
-            if grad is None:
-                continue
-            state, first = get(p, _EMPTY), False
-            try:
-                row = (p._array, grad._array, *[state[n]._array for n in present])
-                counts = counts_of(state)
-            except KeyError:
-                state, first = self._begun(p, group, present, state), True
-                row = (p._array, grad._array, *[state[n]._array for n in present])
-                counts = counts_of(state)
-            key = (row[0].dtype, counts, first)
-            if key in batches:
-                batches[key].append((p, state, row))
-            else:
-                batches[key] = [(p, state, row)]
-        for (_, counts, first), batch in batches.items():
-            *numbers, new = self._numbers(group, counts, first)
-            params, grads, *arrays = (
-                [*column] for column in zip(*[row for _, _, row in batch], strict=True)
-            )
-            lists = iter(arrays)
-            getattr(kernels.of(params[0]), self._kernel)(
-                params, grads, *[n and next(lists) for n in names], *numbers,
-                group.get("weight_decay", 0.0),
-                group.get("decoupled_weight_decay", self._decoupled),
-                group.get("maximize", False), group.get("l1_decay", 0.0),
-            )  # fmt: skip
-            for p, state, _ in batch:
-                cell = p._version
-                if cell is not None:
-                    cell[0] += 1
-                if new:
-                    state.update(new)
-                if first:
-                    self.state[p].update(state)
+            if p._grad is not None:
+                state = get(p) or self._initial(group)
+                key = p._array.dtype, counts_of(state)
+                if key in batches:
+                    batches[key].append((p, state))
+                else:
+                    batches[key] = [(p, state)]
+        for (_, counts), batch in batches.items():
+            self._together(group, counts, batch)
 
-    def _begun(
-        self, p: Tensor, group: dict[str, Any], names: list[str], state: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The state with what the kernel needs; arrays lie in memory as the parameter does."""
-        values = {**self._initial(group), **dict.fromkeys(names, 0.0), **self._initial(group)}
-        begun = {k: _filled(p._array, v) if k in names else v for k, v in values.items()}
-        return {**begun, **state}
+    def _together(
+        self, group: dict[str, Any], counts: Any, batch: list[tuple[Tensor, dict[str, Any]]]
+    ) -> None:
+        names, begun = self._arrays(group), False
+        try:
+            states = [n and [s[n]._array for _, s in batch] for n in names]
+        except KeyError:
+            begun = True
+            batch = [(p, self._begun(p, group, s)) for p, s in batch]
+            states = [n and [s[n]._array for _, s in batch] for n in names]
+        params = [p._array for p, _ in batch]
+        *numbers, new = self._numbers(group, counts)
+        getattr(kernels.of(params[0]), self._kernel)(
+            params, [p._grad._array for p, _ in batch], *states, *numbers,
+            group.get("weight_decay", 0.0), group.get("decoupled_weight_decay", self._decoupled),
+            group.get("maximize", False), group.get("l1_decay", 0.0),
+        )  # fmt: skip
+        for p, state in batch:
+            cell = p._version
+            if cell is not None:
+                cell[0] += 1
+            if new:
+                state.update(new)
+            if begun:
+                self.state[p].update(state)
+
+    def _begun(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+        """The state with every array the kernel needs."""
+        names = [n for n in self._arrays(group) if n is not None and n not in state]
+        return {**state, **{n: _filled(p._array, self._fill(group, n)) for n in names}}
 
 
 def _filled(like: Any, value: float) -> Tensor:
+    """In the memory order of the parameter."""
     module, x = kernels.of(like), np.asarray(value, like.dtype)
     if like.flags.c_contiguous:
         return Tensor._new(module.full(like.shape, like.dtype, x))

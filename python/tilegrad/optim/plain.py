@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from ..errors import ValueError as TgValueError
-from .fused import Fused, stateless
+from .fused import Fused
 
 
 class ASGD(Fused):
@@ -53,7 +53,7 @@ class ASGD(Fused):
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "eta": group["lr"], "mu": 1.0}
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         t, eta, mu = counts[0] + 1, counts[1], counts[2]
         lr, lambd = group["lr"], group["lambd"]
         new = {
@@ -103,10 +103,10 @@ class Rprop(Fused):
                 f"Rprop: etas must hold 0 < etas[0] < 1 < etas[1], got {group['etas']}"
             )
 
-    def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {"step": 0, "step_size": group["lr"]}
+    def _fill(self, group: dict[str, Any], name: str) -> float:
+        return group["lr"] if name == "step_size" else 0.0
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return group["lr"], *group["etas"], *group["step_sizes"], {"step": counts + 1}
 
 
@@ -127,7 +127,7 @@ class Lion(Fused):
 
     _kernel = "lion_step"
     _names = ("exp_avg",)
-    _counts = stateless
+    _counts = len  # nothing is counted: whether the state has begun
 
     def __init__(
         self,
@@ -153,5 +153,5 @@ class Lion(Fused):
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
         return {}
 
-    def _numbers(self, group: dict[str, Any], counts: Any, first: bool) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return group["lr"], *group["betas"], None
