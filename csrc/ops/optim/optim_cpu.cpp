@@ -220,13 +220,13 @@ constexpr int64_t kChunk = 16384;  // elements of one array whose sum is one ter
 struct NormParams {
   NormRow row;
   bool squares;
-  int64_t count, chunks;
+  int64_t count, chunks, elements;
 };
 
 // views: the arrays, a place for one number per chunk, the result.
 void norm_kernel(const NormParams& o, const View* views) {
   double* parts = views[o.count].ptr<double>();
-  parallel_for(o.chunks, 2, [&](int64_t begin, int64_t end) {
+  parallel_for(o.chunks, o.elements > kSerial ? 2 : o.chunks, [&](int64_t begin, int64_t end) {
     int64_t start = 0;
     for (int64_t t = 0; t < o.count && start < end; ++t) {
       const int64_t size = views[t].size(), chunks = (size + kChunk - 1) / kChunk;
@@ -267,7 +267,7 @@ py::object total_norm(py::handle arrays, double power) {
   const Output parts = empty(op, DType::f64, 1, &chunks), y = empty(op, DType::f64, 0, nullptr);
   const int dtype = lists.count ? int(lists.views[0].dtype) - int(DType::f16) : 0;
   const NormParams params{squares ? table().squares[dtype] : table().largest[dtype], squares,
-                          lists.count, chunks};
+                          lists.count, chunks, lists.elements};
   lists.views.push_back(parts.view);
   lists.views.push_back(y.view);
   run(norm_kernel, params, lists.views.data(), int64_t(lists.views.size()), lists.elements);

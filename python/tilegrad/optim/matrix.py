@@ -119,8 +119,8 @@ class Muon(Optimizer):
     >>> optimizer = tg.optim.Muon([x], lr=1.0)
     >>> x.grad = tg.tensor([[0.0, 3.0], [-3.0, 0.0]])
     >>> optimizer.step()
-    >>> (x @ x.T / x.square().sum() * 2).round(decimals=4).tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
+    >>> (x @ x.T / x.square().sum() * 20).round().tolist()
+    [[10.0, 0.0], [0.0, 10.0]]
     """
 
     def __init__(
