@@ -41,6 +41,8 @@ class Fuzzer:
             self.shape = tuple(max(n, 1) for n in self.shape)
         self.dtype = np.dtype(ml_dtypes.bfloat16) if self.chance(0.05) else self.pick(DTYPES)
         self.spatial = max(ndim - 2, 0)
+        self.listed = [self.near() for _ in range(self.r.integers(0, 4))]
+        self.given = []
         self.sizes = [int(n) for n in self.r.integers(0, 7, 6)]
         self.kind = int(self.r.integers(0, len(contract.RECURRENT)))
 
@@ -94,6 +96,16 @@ class Fuzzer:
             a = raw
         return a
 
+    def arrays(self):
+        """A list that mostly fits the other lists of this call; sometimes it shares an array."""
+        out = [self.array(shape) for shape in self.listed]
+        if self.chance(0.03):
+            out = out[1:]
+        if self.chance(0.05) and out and self.given:
+            out[0] = self.pick(self.given)
+        self.given += out
+        return out
+
     def index(self):
         high = max([*self.shape, 1])
         a = self.array(dtype="i8")
@@ -143,6 +155,17 @@ class Fuzzer:
             return self.pick([None, "x", 1.5, (), object(), -1])
         if kernel.startswith(("attention", "recurrent")):
             return self.sequence(kernel, name)
+        if kernel.endswith("_step"):
+            if self.dtype not in ("f2", "f4", "f8") and f(0.9):
+                self.dtype = self.pick([*"fffd", "e", ml_dtypes.bfloat16])
+            if name in ("momentum_buffers", "max_exp_avg_sqs", "grad_avgs") and f(0.5):
+                return None
+            if name in ("params", "grads") or (name.endswith("s") and name != "eps"):
+                return self.arrays()
+            if name in ("first", "nesterov", "decoupled", "maximize"):
+                return bool(f(0.5))
+            if name != "step":
+                return float(self.pick([0.0, 0.5, 1.0, -1.0, np.nan, np.inf, 1e-5]))
         if name == "op":
             table = {
                 "unary": contract.UNARY, "unary_bool": contract.UNARY_BOOL,
@@ -182,11 +205,11 @@ class Fuzzer:
             return self.pick(["C", "K", "x"])
         if name in ("size", "low", "high", "key", "offset", "ignore_index", "divisor", "step"):
             return self.number(-2, 12)
-        if name in ("keepdims", "ceil_mode", "count_include_pad", "nesterov", "maximize",
-                    "accumulate", "decoupled", "first"):  # fmt: skip
+        if name in ("keepdims", "ceil_mode", "count_include_pad", "accumulate"):
             return bool(f(0.5))
-        if name in ("p0", "p1", "p", "eps", "lr", "momentum", "dampening", "weight_decay", "beta1",
-                    "beta2", "smoothing"):  # fmt: skip
+        if name == "power":
+            return self.pick([2.0, np.inf, 1.0])
+        if name in ("p0", "p1", "p", "eps", "smoothing", "factor"):
             return float(self.pick([0.0, 0.5, 1.0, -1.0, np.nan, np.inf, 1e-5]))
         if name == "arrays":
             return [self.array() for _ in range(self.r.integers(0, 4))]
@@ -198,13 +221,12 @@ class Fuzzer:
             return self.array(dtype="?")
         if name in ("bias", "mean", "var", "rstd", "lse"):
             return self.channels()
-        if name in ("weight", "momentum_buffer", "max_exp_avg_sq"):
-            return self.channels() if name == "weight" else self.pick([None, self.array()])
+        if name == "weight":
+            return self.channels()
         if name == "w" and self.spatial and f(0.9):
             inner = [int(n) for n in self.r.integers(1, 4, self.spatial)]
             return self.array([int(self.r.integers(0, 5)), max(self.shape[1], 1), *inner])
-        if name in ("a", "b", "x", "y", "g", "v", "w", "src", "dst", "out", "param", "grad",
-                    "exp_avg", "exp_avg_sq"):  # fmt: skip
+        if name in ("a", "b", "x", "y", "g", "v", "w", "src", "dst", "out"):
             return self.array()
         raise SystemExit(f"fuzz: no generator for argument {name!r} of {kernel}")
 

@@ -198,8 +198,6 @@ def reached():
 
 WITHOUT_CASES = {
     "binary_into": "in place: tests/test_core.py",
-    "sgd_step": "in place: tests/test_random_optim_kernels.py",
-    "adam_step": "in place: tests/test_random_optim_kernels.py",
 }
 OP_IDS = "unary unary_bool unary_grad binary compare reduce arg_reduce cumulative".split()
 

@@ -9,7 +9,7 @@ import torch_programs as programs
 
 import tilegrad as tg
 from tilegrad import nn, optim
-from tilegrad.errors import GradientError, StateError
+from tilegrad.errors import GradientError, ShapeError, StateError
 from tilegrad.errors import ValueError as TgValueError
 from tilegrad.testing import assert_close
 
@@ -84,6 +84,48 @@ def lion(p, grads, lr, betas=(0.9, 0.99), weight_decay=0.0, maximize=False):
         p = p - lr * (u + weight_decay * p)
         m = betas[1] * m + (1 - betas[1]) * g
     return p
+
+
+def muon(p, grads, lr, momentum=0.95, weight_decay=0.1, nesterov=True, adjust_lr_fn=None):
+    b = np.zeros_like(p)
+    rows, columns = p.shape
+    rate = lr * np.sqrt(max(1.0, rows / columns))
+    if adjust_lr_fn:
+        rate = 0.2 * lr * np.sqrt(max(rows, columns))
+    for g in grads:
+        b = momentum * b + (1 - momentum) * g
+        u, s, v = np.linalg.svd((1 - momentum) * g + momentum * b if nesterov else b)
+        s = s / np.sqrt((s**2).sum())
+        for _ in range(5):  # the iteration acts on each singular value alone
+            s = 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5
+        p = (1 - lr * weight_decay) * p - rate * (u[:, : len(s)] * s) @ v[: len(s)]
+    return p
+
+
+@pytest.mark.parametrize("options", [{}, {"nesterov": False, "momentum": 0.5},
+                                     {"adjust_lr_fn": "match_rms_adamw"}], ids=str)  # fmt: skip
+@pytest.mark.parametrize("transpose", [False, True])
+def test_muon(options, transpose):
+    start, grads = problem()
+    if transpose:
+        start, grads = start.T.copy(), [g.T.copy() for g in grads]
+    p, _ = follow(lambda ps: optim.Muon(ps, lr=0.1, **options), start, grads)
+    assert_close(p, muon(start, grads, 0.1, **options), reduction_length=60)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_muon_beside_pytorch():
+    """Which iterates in bfloat16."""
+    torch = pytest.importorskip("torch")
+    start, grads = problem()
+    for options in ({}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3}):
+        p, _ = follow(lambda ps, o=options: optim.Muon(ps, lr=0.1, **o), start, grads)
+        q = torch.nn.Parameter(torch.tensor(start))
+        theirs = torch.optim.Muon([q], lr=0.1, **options)
+        for g in grads:
+            q.grad = torch.tensor(g)
+            theirs.step()
+        assert_close(p, q.detach().numpy(), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.5, "betas": (0.5, 0.8)},
@@ -207,6 +249,8 @@ STATES = {
     "ASGD": {"step", "eta", "mu", "ax"},
     "Rprop": {"step", "prev", "step_size"},
     "Lion": {"exp_avg"},
+    "Adafactor": {"step", "row_var", "col_var"},
+    "Muon": {"momentum_buffer"},
 }
 """Names and entries as in PyTorch (Lion's as in Adam)."""
 
@@ -352,6 +396,12 @@ P = tg.zeros(2, requires_grad=True)
         (lambda: optim.RAdam([P], betas=(0.9, -0.1)), TgValueError, r"RAdam: betas\[1\] lies in"),
         (lambda: optim.ASGD([P], weight_decay=-1.0), TgValueError, "ASGD: weight_decay must be"),
         (lambda: optim.Rprop([P], etas=(1.1, 1.2)), TgValueError, "etas must hold 0 < etas"),
+        (lambda: optim.Adafactor([P], beta2_decay=0.1), TgValueError, "beta2_decay must be at mo"),
+        (lambda: optim.Adafactor([P], d=0.5), TgValueError, "Adafactor: d must be at least 1"),
+        (lambda: optim.Muon([P]), ShapeError, r"Muon: expects matrices, got .* shape \(2,\)"),
+        (lambda: optim.Muon([tg.ones(1, 1)], adjust_lr_fn="x"), TgValueError, "'original' or 'mat"),
+        (lambda: optim.Muon([tg.ones(1, 1)], ns_steps=100), TgValueError, r"lies in \[0, 100\)"),
+        (lambda: optim.Muon([tg.ones(1, 1)], ns_coefficients=(1,)), TgValueError, "three numbers"),
         (lambda: optim.Lion([P], lr=-1.0), TgValueError, "Lion: lr must be at least 0"),
         (lambda: optim.SDLM([P], mu=-1.0), TgValueError, "SDLM: mu must be at least 0"),
         (lambda: optim.SGD([{"params": P, "l1_decay": -1.0}]), TgValueError, "l1_decay must be"),

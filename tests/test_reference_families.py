@@ -310,25 +310,23 @@ def test_dropout():
 
 
 def test_sgd_by_hand():
-    p, b = np.array([1.0]), np.array([99.0])
-    step = {
-        "lr": 0.5,
-        "momentum": 0.5,
-        "dampening": 0.25,
-        "weight_decay": 0.5,
-        "nesterov": False,
-        "maximize": False,
-    }
-    ref.sgd_step(p, np.array([2.0]), b, **step, first=True)
+    p, b, g = np.array([1.0]), np.array([99.0]), np.array([2.0])
+    tail = (0.5, False, False, 0.0)
+    ref.sgd_step([p], [g], [b], 0.5, 0.5, 0.25, False, True, *tail)
     assert (p[0], b[0]) == (1 - 0.5 * 2.5, 2.5)
-    ref.sgd_step(p, np.array([2.0]), b, **step, first=False)
+    ref.sgd_step([p], [g], [b], 0.5, 0.5, 0.25, False, False, *tail)
     assert b[0] == 0.5 * 2.5 + 0.75 * (2 - 0.5 * 0.25) and p[0] == -0.25 - 0.5 * b[0]
     p = np.array([1.0])
-    ref.sgd_step(p, np.array([2.0]), None, 0.5, 0, 0, 0, False, True, True)
+    ref.sgd_step([p], [g], None, 0.5, 0, 0, False, True, 0, False, True, 0)
     assert p[0] == 2
     p, b = np.array([1.0]), np.array([4.0])
-    ref.sgd_step(p, np.array([2.0]), b, 0.5, 0.5, 0, 0, True, False, False)
+    ref.sgd_step([p], [g], [b], 0.5, 0.5, 0, True, False, 0, False, False, 0)
     assert b[0] == 4 and p[0] == 1 - 0.5 * (2 + 0.5 * 4)
+    p = np.array([1.0, -3.0, 2.0])
+    ref.sgd_step(
+        [p], [np.array([0.0, 0.0, 4.0])], None, 0.5, 0, 0, False, True, 0.5, True, False, 1
+    )
+    assert p.tolist() == [0.25, -1.75, 0.0]
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -340,20 +338,11 @@ def test_adam_against_the_paper(decoupled, amsgrad):
     arrays = [np.array([value]) for value in (p, m, v)]
     most = np.zeros(1) if amsgrad else None
     for step, gradient in enumerate([2.0, -0.5, 0.1, 0.0], 1):
+        lists = [[a] for a in (arrays[0], np.array([gradient]), *arrays[1:])]
         ref.adam_step(
-            arrays[0],
-            np.array([gradient]),
-            *arrays[1:],
-            most,
-            lr,
-            beta1,
-            beta2,
-            eps,
-            decay,
-            decoupled,
-            False,
-            step,
-        )
+            *lists, None if most is None else [most], lr, beta1, beta2, eps, step, decay,
+            decoupled, False, 0.0,
+        )  # fmt: skip
         if decoupled:
             p -= lr * decay * p
         else:

@@ -25,6 +25,11 @@ RUNS = {
     },
     "Adadelta": {},
     "Adadelta decay": {"lr": 2.0, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1},
+    "Adafactor": {"lr": 0.1},
+    "Adafactor decay": {
+        "lr": 0.3, "beta2_decay": -0.5, "eps": [0.01, 0.1], "d": 1.2, "weight_decay": 0.1,
+        "maximize": False,
+    },
     "RMSprop": {"lr": 0.02},
     "RMSprop momentum": {"lr": 0.01, "momentum": 0.8, "centered": True, "weight_decay": 0.1},
     "Adamax": {"lr": 0.05, "weight_decay": 0.1},

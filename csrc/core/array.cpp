@@ -245,19 +245,20 @@ Output empty_broadcast(const char* op, DType dtype, std::initializer_list<const 
   return empty(op, dtype, ndim, shape);
 }
 
+void memory_range(const View& v, const char** low, const char** high) {
+  *low = *high = v.data;
+  for (int i = 0; i < v.ndim; ++i) {
+    const int64_t reach = (v.shape[i] - 1) * v.strides[i];
+    (reach < 0 ? *low : *high) += reach;
+  }
+  *high += itemsize(v.dtype);
+}
+
 bool may_overlap(const View& a, const View& b) {
-  const auto range = [](const View& v, const char** low, const char** high) {
-    *low = *high = v.data;
-    for (int i = 0; i < v.ndim; ++i) {
-      const int64_t reach = (v.shape[i] - 1) * v.strides[i];
-      (reach < 0 ? *low : *high) += reach;
-    }
-    *high += itemsize(v.dtype);
-  };
   if (a.size() == 0 || b.size() == 0) return false;
   const char *a_low, *a_high, *b_low, *b_high;
-  range(a, &a_low, &a_high);
-  range(b, &b_low, &b_high);
+  memory_range(a, &a_low, &a_high);
+  memory_range(b, &b_low, &b_high);
   return a_low < b_high && b_low < a_high;
 }
 

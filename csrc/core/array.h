@@ -43,6 +43,8 @@ void memory_order(const View& v, int* order);
 // stretched.
 View broadcast_to(const View& v, int ndim, const int64_t* shape);
 
+// The addresses between which a view that is not empty lies.
+void memory_range(const View& v, const char** low, const char** high);
 // True when two views may share a byte (a conservative test on address ranges).
 bool may_overlap(const View& a, const View& b);
 

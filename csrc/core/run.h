@@ -15,16 +15,22 @@ enum class Arithmetic { exact, floating };  // floating: denormals are flushed
 // Below this many elementary operations releasing the GIL costs more than it gives.
 constexpr int64_t kReleaseGil = 20000;
 
-// fn(params, views): params is plain data and the views are all the memory it touches, so that the
-// pair can be kept and run again. work is the rough number of elementary operations.
-template <class Params, int N>
-void run(void (*fn)(const Params&, const View*), const Params& params, const View (&views)[N],
-         int64_t work, Arithmetic arithmetic = Arithmetic::floating) {
+// fn(params, views): params is plain data and the count views are all the memory it touches, so
+// that the pair can be kept and run again. work is the rough number of elementary operations.
+template <class Params>
+void run(void (*fn)(const Params&, const View*), const Params& params, const View* views,
+         int64_t /*count*/, int64_t work, Arithmetic arithmetic = Arithmetic::floating) {
   static_assert(std::is_trivially_copyable<Params>::value, "params are copied into plans");
   const FlushDenormals flush(arithmetic == Arithmetic::floating);
   if (work < kReleaseGil) return fn(params, views);
   pybind11::gil_scoped_release unlocked;
   fn(params, views);
+}
+
+template <class Params, int N>
+void run(void (*fn)(const Params&, const View*), const Params& params, const View (&views)[N],
+         int64_t work, Arithmetic arithmetic = Arithmetic::floating) {
+  run(fn, params, views, N, work, arithmetic);
 }
 
 }  // namespace tg

@@ -13,6 +13,7 @@ struct RowKernels;          // row.h: reductions, softmax, pooling rows
 struct NormKernels;         // norm_kernels.h
 struct SoftmaxKernels;      // softmax_kernels.h
 struct RecurrentKernels;    // recurrent_kernels.h
+struct OptimKernels;        // optim_kernels.h
 
 struct Kernels {
   const char* name;
@@ -22,6 +23,7 @@ struct Kernels {
   const NormKernels* norm;
   const SoftmaxKernels* softmax;
   const RecurrentKernels* recurrent;
+  const OptimKernels* optim;
 };
 
 const Kernels& kernels();             // the table in use

@@ -16,6 +16,7 @@
   extern const NormKernels norm_kernels;               \
   extern const SoftmaxKernels softmax_kernels;         \
   extern const RecurrentKernels recurrent_kernels;     \
+  extern const OptimKernels optim_kernels;             \
   }
 #define TG_TABLE(isa)         \
   {#isa,                      \
@@ -24,7 +25,8 @@
    &isa::row_kernels,         \
    &isa::norm_kernels,        \
    &isa::softmax_kernels,     \
-   &isa::recurrent_kernels}
+   &isa::recurrent_kernels,   \
+   &isa::optim_kernels}
 
 namespace tg {
 

@@ -15,7 +15,7 @@ from ..kernels import contract
 from ..testing import tol
 from .timing import Timing, measure
 
-_IN_PLACE = {"binary_into": 3, "copy_into": 0, "put": 0, "sgd_step": 0, "adam_step": 0}
+_IN_PLACE = {"binary_into": 3, "copy_into": 0, "put": 0, "scale_all": 0}
 _OP_TABLES = {
     "unary": contract.UNARY, "unary_grad": contract.UNARY_GRAD, "binary": contract.BINARY,
     "binary_into": contract.BINARY, "compare": contract.COMPARE, "reduce": contract.REDUCE,
@@ -43,7 +43,9 @@ class Call(NamedTuple):
         return _OP_TABLES[self.name][self.args[0]] + "_grad" * (self.name == "unary_grad")
 
     def label(self) -> str:
-        """``conv (64, 1, 28, 28) (6, 1, 5, 5)``: the op and the shapes."""
+        """``conv (64, 1, 28, 28) (6, 1, 5, 5)``: the op and the shapes; of a list, its length."""
+        if isinstance(self.args[0], list):
+            return f"{self.op()} {len(self.args[0])} arrays"
         return " ".join([self.op(), *(str(a.shape) for a in self.read())])
 
     def read(self) -> list[np.ndarray]:
@@ -53,10 +55,12 @@ class Call(NamedTuple):
 
     def written(self, out: Any) -> list[np.ndarray]:
         """The arrays that it changed or made, out being what it returned."""
-        if self.name.endswith("_step"):
-            return self.read()
+        if self.name.endswith("_step"):  # all lists but the gradients
+            lists = [a for i, a in enumerate(self.args) if isinstance(a, list) and i != 1]
+            return [a for arrays in lists for a in arrays]
         if self.name in _IN_PLACE:
-            return [self.args[_IN_PLACE[self.name]]]
+            changed = self.args[_IN_PLACE[self.name]]
+            return changed if isinstance(changed, list) else [changed]
         return [a for a in (out if isinstance(out, tuple) else (out,)) if a is not None]
 
     def flops(self) -> float:
@@ -100,6 +104,8 @@ class Call(NamedTuple):
 def _describe(a: Any) -> Any:
     if isinstance(a, np.ndarray):
         return (a.shape, str(a.dtype), a.strides)
+    if isinstance(a, list):
+        return tuple(_describe(x) for x in a)
     return (type(a).__name__, str(a))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable, Sequence
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep
 from typing import NamedTuple
 
 _SAMPLE_NS = 1_000_000  # one sample lasts at least this long, far above the clock's resolution
@@ -37,12 +37,15 @@ def measure(
     budget: float = 0.3,
     min_samples: int = 5,
     max_samples: int = 200,
+    pause: float = 0.0,
 ) -> list[Timing]:
     """Times the functions against each other, in turns.
 
     budget: seconds of measuring per function; at least min_samples are taken even if they take
     longer, and never more than max_samples. Each function is warmed up first, and called so often
-    per sample that a sample lasts a millisecond.
+    per sample that a sample lasts a millisecond. pause: seconds of rest and a call that
+    does not count before every sample, for libraries whose threads go on spinning after a call and
+    would take the cores of the next one.
     """
     calls = [_calls_per_sample(f) for f in functions]
     times: list[list[float]] = [[] for _ in functions]
@@ -55,6 +58,9 @@ def measure(
         while rounds < min_samples or (rounds < max_samples and perf_counter_ns() - began < limit):
             order = range(len(functions)) if rounds % 2 == 0 else reversed(range(len(functions)))
             for i in order:
+                if pause:
+                    sleep(pause)
+                    functions[i]()  # wakes threads and caches
                 times[i].append(_sample(functions[i], calls[i]))
             rounds += 1
     finally:

@@ -140,12 +140,17 @@ class trace_nonfinite(Watch):
         writes = call.written(None) if call.name not in _fresh else ()
         given = call.args
         if writes:
-            given = tuple(self._kernels.copy(a) if isinstance(a, np.ndarray) else a for a in given)
+            given = tuple(self._copied(a) for a in given)
         out = kernel(*call.args)
         made = writes or call.written(out)
         if any(self._bad(a) for a in made):
             self._found(call, given, made)
         return out
+
+    def _copied(self, a: Any) -> Any:
+        if isinstance(a, list):
+            return [self._copied(x) for x in a]
+        return self._kernels.copy(a) if isinstance(a, np.ndarray) else a
 
     def recorded(self, out: Tensor, inputs: Sequence[Tensor | None]) -> None:
         """An op that computed with NumPy alone has an array that no kernel made."""

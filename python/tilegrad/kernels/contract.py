@@ -58,6 +58,11 @@ def _k(name, args, out, dtypes, doc):
     return Kernel(name, args, out, dtypes, " ".join(doc.split()))
 
 
+def _step(name, states, numbers, doc):
+    args = f"params, grads, {states}, {numbers}, weight_decay, decoupled, maximize, l1_decay"
+    return _k(f"{name}_step", args, "None", "float", doc)
+
+
 KERNELS = [
     # --- element-wise
     _k("unary", "op, x, p0=0.0, p1=0.0", "y", "all", "UNARY[op]; layout of x kept."),
@@ -357,23 +362,59 @@ KERNELS = [
         "float",
         "x / (1 - p) where the uniform of the row-major element index is >= p, else 0.",
     ),
-    # --- optimizers: in place on row-major arrays of one dtype and shape
-    _k(
-        "sgd_step",
-        "param, grad, momentum_buffer, lr, momentum, dampening, weight_decay, nesterov,"
-        " maximize, first",
-        "None",
-        "float",
-        "torch.optim.SGD's update; buffer None without momentum.",
+    # --- optimizers: in place on lists of arrays of one dtype; array i of every list has the shape
+    #     of params[i]; an absent list is None. What is written shares no memory with anything else
+    _step(
+        "sgd",
+        "momentum_buffers",
+        "lr, momentum, dampening, nesterov, first",
+        "torch.optim.SGD's update; momentum_buffers None without momentum, set to g if first.",
     ),
-    _k(
-        "adam_step",
-        "param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, lr, beta1, beta2, eps,"
-        " weight_decay, decoupled, maximize, step",
-        "None",
-        "float",
-        "torch.optim.Adam / AdamW's update; max_exp_avg_sq None without amsgrad; step starts at 1.",
+    _step(
+        "adam",
+        "exp_avgs, exp_avg_sqs, max_exp_avg_sqs",
+        "lr, beta1, beta2, eps, step",
+        "torch.optim.Adam's, AdamW's if decoupled; max_exp_avg_sqs None without amsgrad.",
     ),
+    _step(
+        "rmsprop",
+        "square_avgs, grad_avgs, momentum_buffers",
+        "lr, alpha, eps, momentum",
+        "grad_avgs None unless centered, momentum_buffers None without momentum.",
+    ),
+    _step("adagrad", "sums", "lr, lr_decay, eps, step", "Steps begin at 1 everywhere."),
+    _step("adadelta", "square_avgs, acc_deltas", "lr, rho, eps", "Zeiler, 2012."),
+    _step(
+        "adamax", "exp_avgs, exp_infs", "lr, beta1, beta2, eps, step", "Adam by the infinity norm."
+    ),
+    _step(
+        "nadam",
+        "exp_avgs, exp_avg_sqs",
+        "lr, beta1, beta2, eps, mu, mu_next, mu_product, step",
+        "mu_product: of all mu up to this step's.",
+    ),
+    _step("radam", "exp_avgs, exp_avg_sqs", "lr, beta1, beta2, eps, step", "Liu et al., 2020."),
+    _step(
+        "asgd",
+        "axs",
+        "lr, lambd, eta, mu",
+        "eta: the rate; mu: the share of the parameter in its average, 1 starts it.",
+    ),
+    _step(
+        "rprop",
+        "prevs, step_sizes",
+        "lr, shrink, grow, low, high",
+        "Steps change by shrink or grow, within low and high.",
+    ),
+    _step("lion", "exp_avgs", "lr, beta1, beta2", "Chen et al., 2023."),
+    _k(
+        "total_norm",
+        "arrays, power",
+        "y: float64",
+        "float",
+        "Of all arrays, one dtype, as one vector, summed in float64; power 2 or inf (NaN stays).",
+    ),
+    _k("scale_all", "arrays, factor", "None", "float", "In place: each array times factor."),
 ]
 """Every entry of a device module, in the order of the families."""
 

@@ -13,6 +13,8 @@ from .algorithms import Adam as Adam
 from .algorithms import AdamW as AdamW
 from .curvature import LBFGS as LBFGS
 from .curvature import SDLM as SDLM
+from .matrix import Adafactor as Adafactor
+from .matrix import Muon as Muon
 from .optimizer import Optimizer as Optimizer
 from .plain import ASGD as ASGD
 from .plain import Lion as Lion

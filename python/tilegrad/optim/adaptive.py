@@ -1,16 +1,16 @@
 """Optimizers that scale the step of each element by the history of its gradient, with PyTorch's
-arguments, defaults and state; composed of tensor operations."""
+arguments, defaults and state."""
 
 from __future__ import annotations
 
-import math
+from operator import itemgetter
 from typing import Any
 
 from ..errors import ValueError as TgValueError
-from .optimizer import Optimizer, downhill, kept, mix, mix_square, zeros_for
+from .fused import Fused
 
 
-class Adagrad(Optimizer):
+class Adagrad(Fused):
     """s += g**2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), s starting at
     initial_accumulator_value (Duchi et al., 2011).
 
@@ -22,6 +22,9 @@ class Adagrad(Optimizer):
     >>> x.tolist()
     [3.5, 0.5]
     """
+
+    _kernel = "adagrad_step"
+    _names = ("sum",)
 
     def __init__(
         self,
@@ -47,17 +50,15 @@ class Adagrad(Optimizer):
             group, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"
         )
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(step=0, sum=zeros_for(p).fill_(group["initial_accumulator_value"]))
-        state["step"] += 1
-        rate = group["lr"] / (1.0 + (state["step"] - 1) * group["lr_decay"])
-        state["sum"].add_(g * g)
-        p.sub_((g / state["sum"].sqrt().add_(group["eps"])).mul_(rate))
+    def _fill(self, group: dict[str, Any], name: str) -> float:
+        return group["initial_accumulator_value"]
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        step = counts + 1
+        return group["lr"], group["lr_decay"], group["eps"], step, {"step": step}
 
 
-class Adadelta(Optimizer):
+class Adadelta(Fused):
     """s = rho s + (1 - rho) g**2; d = sqrt(a + eps) / sqrt(s + eps) g; p -= lr d;
     a = rho a + (1 - rho) d**2 (Zeiler, 2012).
 
@@ -69,6 +70,9 @@ class Adadelta(Optimizer):
     >>> round(x.item(), 4)
     0.1056
     """
+
+    _kernel = "adadelta_step"
+    _names = ("square_avg", "acc_delta")
 
     def __init__(
         self,
@@ -90,20 +94,11 @@ class Adadelta(Optimizer):
         if not 0.0 <= group["rho"] <= 1.0:
             raise TgValueError(f"Adadelta: rho lies in [0, 1], got {group['rho']}")
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(step=0, square_avg=zeros_for(p), acc_delta=zeros_for(p))
-        state["step"] += 1
-        rho, eps = group["rho"], group["eps"]
-        mix_square(state["square_avg"], g, rho)
-        delta = state["acc_delta"].add(eps).sqrt_()
-        delta.div_(state["square_avg"].add(eps).sqrt_()).mul_(g)
-        mix_square(state["acc_delta"], delta, rho)
-        p.sub_(delta.mul_(group["lr"]))
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        return group["lr"], group["rho"], group["eps"], {"step": counts + 1}
 
 
-class RMSprop(Optimizer):
+class RMSprop(Fused):
     """s = alpha s + (1 - alpha) g**2; p -= lr g / (sqrt(s) + eps). centered takes the squared
     average gradient off s; with momentum, b = momentum b + g / (...) and p -= lr b.
 
@@ -117,6 +112,8 @@ class RMSprop(Optimizer):
     >>> round(x.item(), 4)
     0.5
     """
+
+    _kernel = "rmsprop_step"
 
     def __init__(
         self,
@@ -141,25 +138,19 @@ class RMSprop(Optimizer):
     def _check(self, group: dict[str, Any]) -> None:
         self._at_least_zero(group, "lr", "eps", "momentum", "weight_decay", "alpha")
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(step=0, square_avg=zeros_for(p))
-        state["step"] += 1
-        alpha = group["alpha"]
-        mix_square(state["square_avg"], g, alpha)
-        square = state["square_avg"]
-        if group["centered"]:
-            mean = kept(state, "grad_avg", p)
-            mix(mean, g, 1.0 - alpha)
-            square = square - mean * mean
-        step = g / square.sqrt().add_(group["eps"])
-        if group["momentum"] > 0.0:
-            step = kept(state, "momentum_buffer", p).mul_(group["momentum"]).add_(step)
-        p.sub_(step * group["lr"])
+    def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return (
+            "square_avg",
+            "grad_avg" if group["centered"] else None,
+            "momentum_buffer" if group["momentum"] > 0.0 else None,
+        )
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        new = {"step": counts + 1}
+        return group["lr"], group["alpha"], group["eps"], group["momentum"], new
 
 
-class Adamax(Optimizer):
+class Adamax(Fused):
     """m += (1 - beta1) (g - m); u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1**t) m / u
     (Kingma and Ba, 2015: Adam by the infinity norm).
 
@@ -171,6 +162,9 @@ class Adamax(Optimizer):
     >>> round(x.item(), 4)
     0.75
     """
+
+    _kernel = "adamax_step"
+    _names = ("exp_avg", "exp_inf")
 
     def __init__(
         self,
@@ -194,19 +188,11 @@ class Adamax(Optimizer):
         self._at_least_zero(group, "lr", "eps", "weight_decay")
         self._betas_below_one(group)
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(step=0, exp_avg=zeros_for(p), exp_inf=zeros_for(p))
-        state["step"] += 1
-        beta1, beta2 = group["betas"]
-        mix(state["exp_avg"], g, 1.0 - beta1)
-        state["exp_inf"].mul_(beta2).maximum_(g.abs().add_(group["eps"]))
-        rate = group["lr"] / (1.0 - beta1 ** state["step"])
-        p.sub_((state["exp_avg"] / state["exp_inf"]).mul_(rate))
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})
 
 
-class NAdam(Optimizer):
+class NAdam(Fused):
     """Adam with Nesterov's momentum: with mu_t = beta1 (1 - 0.96**(t momentum_decay) / 2) the step
     goes along mu_{t+1} m / (1 - mu_1...mu_{t+1}) + (1 - mu_t) g / (1 - mu_1...mu_t).
 
@@ -220,6 +206,10 @@ class NAdam(Optimizer):
     >>> round(x.item(), 4)
     0.7359
     """
+
+    _kernel = "nadam_step"
+    _names = ("exp_avg", "exp_avg_sq")
+    _counts = itemgetter("step", "mu_product")
 
     def __init__(
         self,
@@ -246,25 +236,21 @@ class NAdam(Optimizer):
         self._at_least_zero(group, "lr", "eps", "weight_decay", "momentum_decay")
         self._betas_below_one(group)
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(step=0, mu_product=1.0, exp_avg=zeros_for(p), exp_avg_sq=zeros_for(p))
-        state["step"] += 1
-        t, lr, (beta1, beta2) = state["step"], group["lr"], group["betas"]
+    def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "mu_product": 1.0}
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        t, product = counts[0] + 1, counts[1]
         mu, mu_next = (
-            beta1 * (1.0 - 0.5 * 0.96 ** (k * group["momentum_decay"])) for k in (t, t + 1)
+            group["betas"][0] * (1.0 - 0.5 * 0.96 ** (k * group["momentum_decay"]))
+            for k in (t, t + 1)
         )
-        state["mu_product"] *= mu
-        mix(state["exp_avg"], g, 1.0 - beta1)
-        mix_square(state["exp_avg_sq"], g, beta2)
-        norm = (state["exp_avg_sq"] / (1.0 - beta2**t)).sqrt_().add_(group["eps"])
-        p.sub_((g / norm).mul_(lr * (1.0 - mu) / (1.0 - state["mu_product"])))
-        ahead = lr * mu_next / (1.0 - state["mu_product"] * mu_next)
-        p.sub_((state["exp_avg"] / norm).mul_(ahead))
+        product *= mu
+        new = {"step": t, "mu_product": product}
+        return group["lr"], *group["betas"], group["eps"], mu, mu_next, product, t, new
 
 
-class RAdam(Optimizer):
+class RAdam(Fused):
     """Adam whose step is rectified by the length rho_t of the average behind v: while rho_t <= 5
     the step is lr m', afterwards it is Adam's times a factor that grows to 1.
 
@@ -278,6 +264,9 @@ class RAdam(Optimizer):
     >>> round(x.item(), 4)
     0.5
     """
+
+    _kernel = "radam_step"
+    _names = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -302,19 +291,5 @@ class RAdam(Optimizer):
         self._at_least_zero(group, "lr", "eps", "weight_decay")
         self._betas_below_one(group)
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(step=0, exp_avg=zeros_for(p), exp_avg_sq=zeros_for(p))
-        state["step"] += 1
-        t, (beta1, beta2) = state["step"], group["betas"]
-        mix(state["exp_avg"], g, 1.0 - beta1)
-        mix_square(state["exp_avg_sq"], g, beta2)
-        step = state["exp_avg"] * (group["lr"] / (1.0 - beta1**t))
-        longest, correction = 2.0 / (1.0 - beta2) - 1.0, 1.0 - beta2**t
-        rho = longest - 2.0 * t * beta2**t / correction
-        if rho > 5.0:
-            grown = (rho - 4.0) * (rho - 2.0) * longest
-            rectified = math.sqrt(grown / ((longest - 4.0) * (longest - 2.0) * rho) * correction)
-            step.div_(state["exp_avg_sq"].sqrt().add_(group["eps"])).mul_(rectified)
-        p.sub_(step)
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})

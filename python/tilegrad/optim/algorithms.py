@@ -1,4 +1,4 @@
-"""SGD, Adam and AdamW, each one fused kernel per parameter."""
+"""SGD, Adam and AdamW."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Any
 
 from ..errors import ValueError as TgValueError
 from ..ops.rules import number
-from ..tensor import Tensor
-from .optimizer import Optimizer, update, zeros_for
+from .fused import Fused
 
 
-class SGD(Optimizer):
+class SGD(Fused):
     """Gradient descent: g += weight_decay * p; b = momentum * b + (1 - dampening) * g (b = g at
     first); p -= lr * b, or along g + momentum * b with nesterov; maximize climbs.
 
@@ -24,6 +23,12 @@ class SGD(Optimizer):
     >>> x.tolist()
     [0.5]
     """
+
+    _kernel = "sgd_step"
+
+    @staticmethod
+    def _counts(state: dict[str, Any]) -> bool:
+        return "momentum_buffer" in state
 
     def __init__(
         self,
@@ -50,23 +55,18 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] == 0.0 or group["dampening"] != 0.0):
             raise TgValueError("SGD: nesterov needs a momentum and zero dampening")
 
-    def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
-        momentum = group["momentum"]
-        buffer, first = None, True
-        if momentum != 0.0:
-            kept = state.get("momentum_buffer")
-            first = kept is None
-            kept = zeros_for(p) if kept is None else kept
-            buffer = kept._array
-        update(
-            p, "sgd_step", buffer, group["lr"], momentum, group["dampening"],
-            group["weight_decay"], group["nesterov"], group["maximize"], first,
-        )  # fmt: skip
-        if momentum != 0.0:
-            state["momentum_buffer"] = kept
+    def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return ("momentum_buffer" if group["momentum"] != 0.0 else None,)
+
+    def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
+        return lr, momentum, dampening, group["nesterov"], not counts, None
 
 
-class Adam(Optimizer):
+class Adam(Fused):
     """m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g**2; p -= lr m' / (sqrt(v') + eps) with
     m', v' corrected for their start at zero; weight_decay is added to the gradient; amsgrad uses
     the largest v so far; maximize climbs.
@@ -82,7 +82,7 @@ class Adam(Optimizer):
     0.75
     """
 
-    _decoupled = False
+    _kernel = "adam_step"
 
     def __init__(
         self,
@@ -107,21 +107,11 @@ class Adam(Optimizer):
         self._at_least_zero(group, "lr", "eps", "weight_decay")
         self._betas_below_one(group)
 
-    def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, exp_avg=zeros_for(p), exp_avg_sq=zeros_for(p))
-        largest = None
-        if group["amsgrad"]:
-            if "max_exp_avg_sq" not in state:
-                state["max_exp_avg_sq"] = zeros_for(p)
-            largest = state["max_exp_avg_sq"]._array
-        beta1, beta2 = group["betas"]
-        update(
-            p, "adam_step", state["exp_avg"]._array, state["exp_avg_sq"]._array, largest,
-            group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self._decoupled,
-            group["maximize"], state["step"] + 1,
-        )  # fmt: skip
-        state["step"] += 1
+    def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None)
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})
 
 
 class AdamW(Adam):

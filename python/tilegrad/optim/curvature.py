@@ -10,7 +10,7 @@ from .. import autograd, ops
 from ..errors import GradientError, StateError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import enable_grad, no_grad
-from .optimizer import Optimizer, downhill, mix
+from .optimizer import Optimizer
 
 
 class _Point(NamedTuple):
@@ -341,12 +341,13 @@ class SDLM(Optimizer):
                 continue
             state, estimate = self.state[p], (total / samples).detach()
             if "curvature" in state:
-                mix(state["curvature"], estimate, rates[p])
+                state["curvature"].add_((estimate - state["curvature"]).mul_(rates[p]))
             else:
                 state["curvature"] = estimate
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
+    def _step(self, p: Any, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
         if "curvature" not in state:
             raise StateError("SDLM: update_curvature must estimate the curvature before a step")
-        g = downhill(p, group)
+        if group["weight_decay"]:
+            g = g.add(p, alpha=group["weight_decay"])
         p.sub_((g / state["curvature"].abs().add_(group["mu"])).mul_(group["lr"]))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..errors import StateError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import enable_grad, no_grad
@@ -113,14 +112,23 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p._grad is not None:
-                    self._step(p, group, self.state[p])
-                    if group.get("l1_decay"):
-                        _threshold(p, group["lr"] * group["l1_decay"])
+            self._update(group)
         return loss
 
-    def _step(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+    def _update(self, group: dict[str, Any]) -> None:
+        """Changes the parameters of a group that have a gradient, one after the other."""
+        l1 = group.get("l1_decay", 0.0)
+        p: Any
+        for p in group["params"]:
+            if p._grad is None:
+                continue
+            p._writable("optimizer step", ())
+            self._step(p, -p._grad if group["maximize"] else p._grad, group, self.state[p])
+            if l1:
+                p.copy_(p.sign() * (p.abs() - group["lr"] * l1).clamp_(min=0.0))
+
+    def _step(self, p: Any, g: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
+        """Changes one parameter, against g."""
         raise NotImplementedError
 
     # --- state ------------------------------------------------------------------------------------
@@ -193,62 +201,3 @@ class Optimizer:
             lines.append(f"  Parameter Group {i}")
             lines += [f"    {k}: {v}" for k, v in sorted(g.items()) if k != "params"]
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
-
-
-def row_major(array: Any) -> Any:
-    """The array itself where it is row-major, else a copy that is."""
-    return array if array.flags.c_contiguous else kernels.of(array).copy(array, "C")
-
-
-def zeros_for(p: Tensor) -> Tensor:
-    """Row-major zeros of a parameter's shape and dtype."""
-    return Tensor._new(kernels.of(p._array).full(p.shape, p.dtype, np.zeros((), p.dtype)))
-
-
-def update(p: Tensor, kernel: str, *args: Any) -> None:
-    """Runs an in-place optimizer kernel on the parameter and its gradient."""
-    array = p._array
-    module = kernels.of(array)
-    p._writable("optimizer step", ())
-    dense = row_major(array)
-    getattr(module, kernel)(dense, row_major(p._grad._array), *args)
-    if dense is not array:
-        module.copy_into(array, dense)
-    p._written()
-
-
-def downhill(p: Any, group: dict[str, Any]) -> Any:
-    """The gradient to go against, with maximize and weight decay seen to; never written into.
-
-    With decoupled_weight_decay the decay has shrunk the parameter itself.
-    """
-    p._writable("optimizer step", ())
-    g = -p._grad if group.get("maximize") else p._grad
-    decay = group.get("weight_decay", 0.0)
-    if decay and group.get("decoupled_weight_decay"):
-        p.mul_(1.0 - group["lr"] * decay)
-    elif decay:
-        g = g.add(p, alpha=decay)
-    return g
-
-
-def _threshold(p: Any, by: float) -> None:
-    """Moves every element towards zero, at most to it."""
-    p.copy_(p.sign() * (p.abs() - by).clamp_(min=0.0))
-
-
-def kept(state: dict[str, Any], name: str, p: Tensor) -> Any:
-    """An entry of the state that begins as zeros when an option first needs it."""
-    if name not in state:
-        state[name] = zeros_for(p)
-    return state[name]
-
-
-def mix(average: Any, value: Any, share: float) -> None:
-    """Moves the average by its share of the way to value."""
-    average.add_((value - average).mul_(share))
-
-
-def mix_square(average: Any, g: Any, keep: float) -> None:
-    """average = keep * average + (1 - keep) * g**2."""
-    average.mul_(keep).add_((g * g).mul_(1.0 - keep))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
-from .. import ops
 from ..errors import ValueError as TgValueError
-from .optimizer import Optimizer, downhill, mix, zeros_for
+from .fused import Fused
 
 
-class ASGD(Optimizer):
+class ASGD(Fused):
     """p = (1 - lambd eta) p - eta g with eta = lr / (1 + lambd lr t)**alpha; the state "ax" is the
     average of the parameters from step t0 on (Polyak and Juditsky, 1992; Xu, 2011).
 
@@ -23,6 +23,10 @@ class ASGD(Optimizer):
     >>> x.tolist(), optimizer.state[x]["ax"].tolist()
     ([0.25], [0.25])
     """
+
+    _kernel = "asgd_step"
+    _names = ("ax",)
+    _counts = itemgetter("step", "eta", "mu")
 
     def __init__(
         self,
@@ -46,22 +50,21 @@ class ASGD(Optimizer):
     def _check(self, group: dict[str, Any]) -> None:
         self._at_least_zero(group, "lr", "weight_decay")
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
+    def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "eta": group["lr"], "mu": 1.0}
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        t, eta, mu = counts[0] + 1, counts[1], counts[2]
         lr, lambd = group["lr"], group["lambd"]
-        if not state:
-            state.update(step=0, eta=lr, mu=1.0, ax=zeros_for(p))
-        state["step"] += 1
-        p.mul_(1.0 - lambd * state["eta"]).sub_(g * state["eta"])
-        if state["mu"] == 1.0:
-            state["ax"].copy_(p)
-        else:
-            mix(state["ax"], p, state["mu"])
-        state["eta"] = lr / (1.0 + lambd * lr * state["step"]) ** group["alpha"]
-        state["mu"] = 1.0 / max(1.0, state["step"] - group["t0"])
+        new = {
+            "step": t,
+            "eta": lr / (1.0 + lambd * lr * t) ** group["alpha"],
+            "mu": 1.0 / max(1.0, t - group["t0"]),
+        }
+        return lr, lambd, eta, mu, new
 
 
-class Rprop(Optimizer):
+class Rprop(Fused):
     """p -= step * sign(g), where the step of an element grows by etas[1] while its gradient keeps
     its sign, and shrinks by etas[0], without a move, when that turns (Riedmiller and Braun, 1993).
 
@@ -75,6 +78,9 @@ class Rprop(Optimizer):
     >>> x.tolist()
     [0.75]
     """
+
+    _kernel = "rprop_step"
+    _names = ("prev", "step_size")
 
     def __init__(
         self,
@@ -97,22 +103,14 @@ class Rprop(Optimizer):
                 f"Rprop: etas must hold 0 < etas[0] < 1 < etas[1], got {group['etas']}"
             )
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(step=0, prev=zeros_for(p), step_size=zeros_for(p).fill_(group["lr"]))
-        state["step"] += 1
-        agree = g * state["prev"]
-        turned = agree < 0.0
-        shrink, grow = group["etas"]
-        factor = ops.where(turned, shrink, ops.where(agree > 0.0, grow, ops.ones_like(g)))
-        state["step_size"].mul_(factor).clamp_(*group["step_sizes"])
-        g = ops.where(turned, 0.0, g)
-        p.sub_(g.sign() * state["step_size"])
-        state["prev"].copy_(g)
+    def _fill(self, group: dict[str, Any], name: str) -> float:
+        return group["lr"] if name == "step_size" else 0.0
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        return group["lr"], *group["etas"], *group["step_sizes"], {"step": counts + 1}
 
 
-class Lion(Optimizer):
+class Lion(Fused):
     """p = (1 - lr weight_decay) p - lr sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g.
 
     Source: Chen et al., 2023. Every element moves by lr, so lr is about a tenth of Adam's, and the
@@ -126,6 +124,10 @@ class Lion(Optimizer):
     >>> x.tolist()
     [0.75, -1.75]
     """
+
+    _kernel = "lion_step"
+    _names = ("exp_avg",)
+    _counts = len  # nothing is counted: whether the state has begun
 
     def __init__(
         self,
@@ -148,11 +150,8 @@ class Lion(Optimizer):
         self._at_least_zero(group, "lr", "weight_decay")
         self._betas_below_one(group)
 
-    def _step(self, p: Any, group: dict[str, Any], state: dict[str, Any]) -> None:
-        g = downhill(p, group)
-        if not state:
-            state.update(exp_avg=zeros_for(p))
-        beta1, beta2 = group["betas"]
-        ahead = state["exp_avg"] * beta1
-        p.sub_(ahead.add_(g * (1.0 - beta1)).sign_().mul_(group["lr"]))
-        mix(state["exp_avg"], g, 1.0 - beta2)
+    def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
+        return group["lr"], *group["betas"], None

@@ -41,7 +41,21 @@ from tilegrad.kernels.reference.norm import (
     layer_norm,
     layer_norm_grad,
 )
-from tilegrad.kernels.reference.optim import adam_step, sgd_step
+from tilegrad.kernels.reference.optim import (
+    adadelta_step,
+    adagrad_step,
+    adam_step,
+    adamax_step,
+    asgd_step,
+    lion_step,
+    nadam_step,
+    radam_step,
+    rmsprop_step,
+    rprop_step,
+    scale_all,
+    sgd_step,
+    total_norm,
+)
 from tilegrad.kernels.reference.pool import (
     adaptive_avg_pool,
     adaptive_avg_pool_grad,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import kernels
 from ...errors import GradientError
 from ...errors import ValueError as TgValueError
 from ...grad_mode import no_grad
@@ -48,13 +49,26 @@ def get_total_norm(
     return tensor(total, dtype=listed[0].dtype)
 
 
+def _by_dtype(tensors: list[Any]) -> dict[Any, list[Any]]:
+    """The arrays of the tensors in lists of one dtype."""
+    lists: dict[Any, list[Any]] = {}
+    for x in tensors:
+        lists.setdefault(x.dtype, []).append(x._array)
+    return lists
+
+
 def _norm(tensors: list[Any], power: float) -> float:
     if power == 0.0:
         raise TgValueError("get_total_norm: norm_type must not be 0")
+    if power in (2.0, math.inf) and all(x.is_floating_point() for x in tensors):
+        lists = _by_dtype(tensors).values()
+        norms = [float(kernels.of(a[0]).total_norm(a, power)) for a in lists]
+        if len(norms) == 1:
+            return norms[0]
+        return math.sqrt(sum(n * n for n in norms)) if power == 2.0 else float(np.max(norms))
     wide = [x.float() if x.itemsize < 4 else x for x in tensors if x.numel()]
     if math.isinf(power):
-        largest = [float(x.abs().max() if power > 0 else x.abs().min()) for x in wide]
-        return float((np.max if power > 0 else np.min)(largest)) if largest else 0.0
+        return float(np.min([float(x.abs().min()) for x in wide])) if wide else 0.0
     return sum(float((x.abs() ** power).sum()) for x in wide) ** (1.0 / power)
 
 
@@ -73,8 +87,11 @@ def clip_grads_with_norm_(
     """
     factor = min(1.0, float(max_norm) / (float(total_norm) + 1e-6))
     if factor != 1.0:  # also where it is NaN
-        for g in _grads(parameters):
-            g.mul_(factor)
+        grads = [*{id(g): g for g in _grads(parameters)}.values()]
+        for arrays in _by_dtype(grads).values():
+            kernels.of(arrays[0]).scale_all(arrays, factor)
+        for g in grads:
+            g._written()
 
 
 def clip_grad_norm_(

@@ -1,4 +1,4 @@
-"""The random and optimizer kernels against the reference; uniform streams bit for bit."""
+"""The random kernels against the reference; uniform streams bit for bit."""
 
 import itertools
 
@@ -80,58 +80,8 @@ def test_any_number_of_threads():
         cpu.set_num_threads(before)
 
 
-# --- optimizers -----------------------------------------------------------------------------------
-
-
-def buffers(dtype, count, shape=(7, 45)):
-    """Arrays as an optimizer holds them; the last, a second moment, is not negative."""
-    arrays = [rng.standard_normal(shape).astype(dtype) for _ in range(count)]
-    return [*arrays[:-1], np.abs(arrays[-1])]
-
-
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize(
-    "options", list(itertools.product([0, 0.9], [0, 0.01], [0, 1], [0, 1], [0, 1]))
-)
-def test_sgd(dtype, options):
-    momentum, decay, nesterov, maximize, first = options
-    p, g, b = buffers(dtype, 3)
-    if not momentum:
-        b = None
-    rows = []
-    for kernels in (cpu, ref):
-        arrays = [p.copy(), g.T.copy().T, None if b is None else b.copy()]
-        kernels.sgd_step(
-            *arrays, 0.1, momentum, 0.2, decay, bool(nesterov), bool(maximize), bool(first)
-        )
-        rows.append(arrays)
-    for found, expected in zip(*rows, strict=True):
-        if found is not None:
-            np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize(
-    "options", list(itertools.product([0, 0.01], [0, 1], [0, 1], [0, 1], [1, 100]))
-)
-def test_adam(dtype, options):
-    decay, decoupled, maximize, amsgrad, step = options
-    start = buffers(dtype, 4)
-    rows = []
-    for kernels in (cpu, ref):
-        arrays = [a.copy() for a in start]
-        most = np.full_like(arrays[0], 0.5) if amsgrad else None
-        kernels.adam_step(
-            *arrays, most, 0.1, 0.9, 0.999, 1e-8, decay, bool(decoupled), bool(maximize), step
-        )
-        rows.append([*arrays, *([most] if amsgrad else [])])
-    for found, expected in zip(*rows, strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
 x1 = np.zeros(3, np.float32)
 f4 = np.dtype("f")
-ADAM = (0.1, 0.9, 0.999, 1e-8, 0, False, False)
 ERRORS = [
     (errors.DTypeError, "floating", "random_uniform", ((2,), np.dtype("i"), 0, 0)),
     (errors.ShapeError, "negative size -2", "random_normal", ((3, -2), f4, 0, 0)),
@@ -140,20 +90,6 @@ ERRORS = [
     (errors.ValueError, r"\[0, 1\], got nan", "dropout", (x1, float("nan"), 0, 0)),
     (errors.ValueError, "got 1.5", "dropout", (x1, 1.5, 0, 0)),
     (errors.DTypeError, "floating", "dropout", (x1.astype(int), 0.5, 0, 0)),
-    (
-        errors.ShapeError,
-        "grad has shape",
-        "sgd_step",
-        (x1, x1[:2], None, 0.1, 0, 0, 0, False, False, True),
-    ),
-    (
-        errors.DTypeError,
-        "grad has dtype",
-        "sgd_step",
-        (x1, x1.astype("d"), None, 0.1, 0, 0, 0, False, False, True),
-    ),
-    (errors.ShapeError, "exp_avg_sq", "adam_step", (x1, x1, x1, x1[:1], None, *ADAM, 1)),
-    (errors.ValueError, "step >= 1", "adam_step", (x1, x1, x1, x1, None, *ADAM, 0)),
 ]
 
 
