@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from inspect import isfunction
 from typing import Any
 
 from ..tensor import Tensor
+from .rules import needs_tensor, takes_tensor
 
 LATER = frozenset("activation composite ctc distance loss margin resample windows".split())
 """The modules that publish in ``nn.functional`` only and are loaded with it."""
@@ -21,10 +23,21 @@ FAMILIES = tuple(
 )
 """The modules of this package that publish functions (``__all__``) and methods (``METHODS``)."""
 
+COMPOSED = frozenset(
+    """addbmm addcdiv addcmul addmm addmv addr allclose aminmax argwhere baddbmm bucketize clamp
+    corrcoef ger inverse ldexp lerp msort mvlgamma pinverse std std_mean trapezoid var_mean vdot
+    """.split()
+)
+"""What begins with another op, whose name a wrong first argument would raise."""
+
 PUBLIC: dict[str, Any] = {}
+_checked: dict[Any, Any] = {}
 for _module in FAMILIES:
     for _name in getattr(_module, "__all__", ()):
-        PUBLIC[_name] = getattr(_module, _name)
+        _fn = getattr(_module, _name)
+        if isfunction(_fn) and (needs_tensor(_fn) or _fn.__name__ in COMPOSED):
+            _fn = _checked.setdefault(_fn, takes_tensor(_fn))
+        PUBLIC[_name] = _fn
     for _name, _method in getattr(_module, "METHODS", {}).items():
         setattr(Tensor, _name, _method)
 globals().update(PUBLIC)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, renamed
 from ..errors import IndexError as TgIndexError
 from ..errors import ValueError as TgValueError
 from ..kernels.contract import REDUCE
@@ -33,7 +33,10 @@ def as_index(index: Any) -> Tensor:
 
 def index_tensor(index: Any, op: str) -> Tensor:
     """An integer tensor, array, list or int as an int64 tensor."""
-    index = as_index(index)
+    try:
+        index = as_index(index)
+    except DTypeError as e:
+        raise renamed(e, op) from None
     if index.dtype.kind not in "iu":
         raise DTypeError(f"{op}: index must be of an integer dtype, got {index.dtype}")
     return convert(index, dtypes.int64)

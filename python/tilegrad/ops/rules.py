@@ -9,6 +9,7 @@ replaces the composite whenever the backward pass itself is not recorded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from operator import index
 from typing import Any
 
@@ -230,8 +231,8 @@ def convert(x: Tensor, dtype: np.dtype) -> Tensor:
 CAST = linear("to", lambda g, dtype, shape: convert(g, dtype))
 
 
-def as_operand(x: Any, op: str) -> Tensor:
-    """A tensor, an array or a number as a Tensor; arrays share memory."""
+def as_operand(x: Any, op: str, name: str = "input") -> Tensor:
+    """A tensor, an array or a number as a Tensor; arrays share memory. name: of the argument."""
     if isinstance(x, Tensor):
         return x
     if isinstance(x, (bool, int, float, np.generic)):
@@ -240,7 +241,35 @@ def as_operand(x: Any, op: str) -> Tensor:
         from ..tensor import from_numpy
 
         return from_numpy(x)
-    raise DTypeError(f"{op}: expects tensors, arrays or numbers, got {type(x).__name__}")
+    raise DTypeError(f"{op}: {name} must be a tensor, array or number, got {type(x).__name__}")
+
+
+def needs_tensor(fn: Any) -> bool:
+    """Whether the first argument of a function is annotated as a tensor and nothing else."""
+    code = fn.__code__
+    return code.co_argcount > 0 and fn.__annotations__.get(code.co_varnames[0]) in (
+        "Tensor",
+        Tensor,
+    )
+
+
+def takes_tensor(fn: Callable) -> Callable:
+    """fn for other callers than Tensor methods, which cannot be wrong about their first argument:
+    that is checked, and an array or a number made a tensor where fn needs one."""
+    name, needed = fn.__code__.co_varnames[0], needs_tensor(fn)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if args:
+            x = args[0]
+            if x.__class__ is not Tensor:
+                y = as_operand(x, fn.__name__, name)
+                return fn(y if needed else x, *args[1:], **kwargs)
+        elif name in kwargs:
+            y = as_operand(kwargs[name], fn.__name__, name)
+            kwargs[name] = y if needed else kwargs[name]
+        return fn(*args, **kwargs)
+
+    return wraps(fn)(call)
 
 
 def assigned(op: str, value: Any, dtype: np.dtype) -> Tensor:
@@ -264,7 +293,11 @@ def result_type(*operands: Any) -> np.dtype:
         elif isinstance(x, np.dtype):
             d, k = x, 0
         else:
-            d, k = dtypes.scalar_dtype(x), 2
+            try:
+                d, k = dtypes.scalar_dtype(x), 2
+            except DTypeError as e:
+                what = "input" if x is operands[0] else "operand"
+                raise DTypeError(f"result_type: {what} {e}") from None
         before = kinds[k]
         kinds[k] = d if before is None else dtypes.promote_types(before, d)
     r = dtypes.combine(*kinds)
@@ -279,7 +312,7 @@ def promote(op: str, *operands: Any, floating: bool = False) -> list[Tensor]:
     try:
         dtype = result_type(*operands)
     except DTypeError as e:
-        raise DTypeError(f"{op}: {e}") from None
+        raise DTypeError(f"{op}: {str(e).removeprefix('result_type: ')}") from None
     if floating and not dtypes.is_floating(dtype) and dtype.kind != "c":
         dtype = dtypes.get_default_dtype()
     out = []
