@@ -81,3 +81,45 @@ def test_views_take_arrays_and_numbers():
     assert tg.numel(a) == 6
     with pytest.raises(errors.DTypeError, match="reshape: input must be a tensor, array or number"):
         tg.reshape(input=[1.0], shape=(1,))
+
+
+# --- axis and keepdims ----------------------------------------------------------------------------
+X = np.array([[3.0, 1.0, 2.0], [5.0, 6.0, 4.0]])
+AXES = [  # PyTorch 2.13 takes axis= (and keepdims=) in each of these
+    *(f"{name}(x, {{0}}=1, {{1}}=True)"
+      for name in "median nanmedian mode nansum nanmean aminmax amax sum std argmax".split()),
+    *(f"{name}(x, {{0}}=1)"
+      for name in """sort argsort cummax cummin logcumsumexp diff unbind cumsum softmax cumprod
+      """.split()),
+    "topk(x, 2, {0}=0)", "kthvalue(x, 1, {0}=0, {1}=True)", "chunk(x, 2, {0}=0)",
+    "quantile(x, 0.5, {0}=0, {1}=True)", "nanquantile(x, 0.5, {0}=0)",
+    "index_select(x, {0}=1, index=i)", "narrow(x, {0}=1, start=0, length=1)",
+    "select(x, {0}=0, index=1)", "gather(x, {0}=1, index=i[None])",
+    "index_add(x, {0}=0, index=i, source=x)", "index_copy(x, {0}=0, index=i, source=x)",
+    "index_fill(x, {0}=0, index=i, value=1.0)", "scatter(x, {0}=1, index=i[None], src=x)",
+    "scatter_add(x, {0}=1, index=i[None], src=x)", "repeat_interleave(x, 2, {0}=1)",
+    "tensor_split(x, 2, {0}=1)", "unflatten(x, {0}=1, sizes=(1, 3))", "trapezoid(x, {0}=0)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", AXES)
+def test_axis_is_another_name_of_dim(text):
+    def value(text):
+        names = {"x": tg.tensor(X), "i": tg.tensor([1, 0]), "tg": tg}
+        y = eval(text, names)
+        return [t.tolist() for t in y] if isinstance(y, tuple) else y.tolist()
+
+    as_function, as_method = "tg." + text, "x." + text.replace("(x, ", "(", 1)
+    expected = value(as_function.format("dim", "keepdim"))
+    assert value(as_function.format("axis", "keepdims")) == expected
+    if hasattr(tg.Tensor, text.partition("(")[0]):
+        assert value(as_method.format("axis", "keepdims")) == expected
+    with pytest.raises(errors.ValueError, match="two names for one argument"):
+        value(as_function.format("dim=1, axis", "keepdim"))
+
+
+def test_axis_is_in_the_signature():
+    assert "axis" in inspect.signature(tg.sort).parameters
+    assert "axis" in inspect.signature(tg.Tensor.index_add_).parameters
+    x = tg.zeros(2, 3)
+    assert x.index_fill_(axis=1, index=tg.tensor([0]), value=1.0).sum().item() == 2.0

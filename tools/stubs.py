@@ -162,7 +162,7 @@ def methods() -> str:
     """The stub of ``tilegrad._methods``: the base class with what is attached to Tensor."""
     table: dict[str, Any] = {}
     for family in ops.FAMILIES:
-        table.update(getattr(family, "METHODS", {}))
+        table.update({n: vars(tilegrad.Tensor)[n] for n in getattr(family, "METHODS", {})})
     classes = [
         "from .generator import Generator",
         *[f"from .ops.{file} import {name}" for name, file in RESULTS.items()],

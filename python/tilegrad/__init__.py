@@ -46,8 +46,8 @@ from .dtypes import uint64 as uint64
 from .generator import Generator as Generator
 from .generator import default_generator as default_generator
 from .ops import *  # noqa: F403
+from .ops.published import checked as _checked
 from .ops.rules import result_type as result_type
-from .ops.rules import takes_tensor as _takes_tensor
 from .tensor import Tensor as Tensor
 from .tensor import as_tensor as as_tensor
 from .tensor import from_numpy as from_numpy
@@ -87,7 +87,7 @@ def is_tensor(obj: object) -> _builtins.bool:
     return isinstance(obj, Tensor)
 
 
-@_takes_tensor
+@_checked
 def numel(input: Tensor) -> _builtins.int:
     """The number of elements of input.
 
@@ -98,7 +98,7 @@ def numel(input: Tensor) -> _builtins.int:
     return input.numel()
 
 
-@_takes_tensor
+@_checked
 def is_floating_point(input: Tensor) -> _builtins.bool:
     """Whether the dtype of input is floating.
 
@@ -109,7 +109,7 @@ def is_floating_point(input: Tensor) -> _builtins.bool:
     return input.is_floating_point()
 
 
-@_takes_tensor
+@_checked
 def is_complex(input: Tensor) -> _builtins.bool:
     """Whether the dtype of input is complex.
 
@@ -120,7 +120,7 @@ def is_complex(input: Tensor) -> _builtins.bool:
     return input.dtype.kind == "c"
 
 
-@_takes_tensor
+@_checked
 def is_nonzero(input: Tensor) -> _builtins.bool:
     """Whether the only element of input is not zero. Raises ValueError for several.
 

@@ -9,7 +9,6 @@ replaces the composite whenever the backward pass itself is not recorded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
 from operator import index
 from typing import Any
 
@@ -242,34 +241,6 @@ def as_operand(x: Any, op: str, name: str = "input") -> Tensor:
 
         return from_numpy(x)
     raise DTypeError(f"{op}: {name} must be a tensor, array or number, got {type(x).__name__}")
-
-
-def needs_tensor(fn: Any) -> bool:
-    """Whether the first argument of a function is annotated as a tensor and nothing else."""
-    code = fn.__code__
-    return code.co_argcount > 0 and fn.__annotations__.get(code.co_varnames[0]) in (
-        "Tensor",
-        Tensor,
-    )
-
-
-def takes_tensor(fn: Callable) -> Callable:
-    """fn for other callers than Tensor methods, which cannot be wrong about their first argument:
-    that is checked, and an array or a number made a tensor where fn needs one."""
-    name, needed = fn.__code__.co_varnames[0], needs_tensor(fn)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if args:
-            x = args[0]
-            if x.__class__ is not Tensor:
-                y = as_operand(x, fn.__name__, name)
-                return fn(y if needed else x, *args[1:], **kwargs)
-        elif name in kwargs:
-            y = as_operand(kwargs[name], fn.__name__, name)
-            kwargs[name] = y if needed else kwargs[name]
-        return fn(*args, **kwargs)
-
-    return wraps(fn)(call)
 
 
 def assigned(op: str, value: Any, dtype: np.dtype) -> Tensor:
