@@ -28,7 +28,12 @@ IMPORTS = {
     "ModuleType": "types",
     "Sequence": "collections.abc",
 }
-RESULTS = {"ValuesIndices": "reduce", "MinMax": "sorting"}
+RESULTS = {
+    "Frexp": "elementary",
+    "ValuesIndices": "reduce",
+    "MinMax": "sorting",
+    "Histogram": "statistics",
+}
 """The named tuples that functions return, and where they are defined."""
 WIDTH = 100
 NOTE = "# Written by tools/stubs.py from the live signatures; do not edit."

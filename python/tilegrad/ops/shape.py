@@ -28,7 +28,8 @@ from .rules import (
 )
 
 contiguous_format, channels_last, preserve_format = "contiguous", "channels_last", "preserve"
-_FORMATS = (contiguous_format, channels_last, preserve_format, "channels_last_3d")
+channels_last_3d = "channels_last_3d"
+_FORMATS = (contiguous_format, channels_last, preserve_format, channels_last_3d)
 
 
 # --- reshape --------------------------------------------------------------------------------------
@@ -487,7 +488,8 @@ swapdims = transpose
 moveaxis, ravel = movedim, flatten
 
 __all__ = [
-    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "channels_last", "clone",
+    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "channels_last",
+    "channels_last_3d", "clone",
     "contiguous_format", "flatten", "matrix_transpose", "moveaxis", "movedim", "permute",
     "preserve_format", "ravel", "reshape", "squeeze", "swapaxes", "swapdims", "t",
     "transpose", "unflatten", "unsqueeze",
