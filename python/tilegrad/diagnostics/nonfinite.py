@@ -173,7 +173,7 @@ class trace_nonfinite(Watch):
             return
         outputs = [_range(str(i) if len(made) > 1 else "", a) for i, a in enumerate(made)]
         place: Place = self.place()
-        record = NonFinite(call.op(), not bad, *place, tuple(inputs), tuple(outputs))
+        record = NonFinite(call.op(), not bad, *place[:3], tuple(inputs), tuple(outputs))
         self.records.append(record)
         if self.raises:
             error = NonFiniteError(str(record))
