@@ -28,9 +28,14 @@ TAKEN = {  # what some functions do take
     "tg.is_tensor": (Thing, type(None), str, list),
     "tg.finfo": (type(None),),
     "tg.set_cpu_isa": (str,),
+    "tg.set_float32_matmul_precision": (str,),
+    "tg.set_printoptions": (type(None),),
+    "tg.use_deterministic_algorithms": (Thing, type(None), str, list),  # without effect
+    "tg.set_default_device": (Thing, type(None), str, list),  # a DeviceError, or the default
     "tg.einsum": (str,),
     **dict.fromkeys(
-        """tg.as_tensor tg.tensor tg.atleast_1d tg.atleast_2d tg.atleast_3d tg.cartesian_prod tg.cat
+        """tg.as_tensor tg.asarray
+        tg.tensor tg.atleast_1d tg.atleast_2d tg.atleast_3d tg.cartesian_prod tg.cat
         tg.column_stack tg.concat tg.concatenate tg.dstack tg.hstack tg.meshgrid tg.row_stack
         tg.stack tg.vstack tg.bincount tg.unravel_index F.embedding
         F.embedding_bag F.one_hot linalg.multi_dot tg.chain_matmul tg.block_diag
@@ -39,8 +44,8 @@ TAKEN = {  # what some functions do take
     ),
 }  # fmt: skip
 UNDER_ANOTHER_NAME = {
-    "tg.as_tensor": "tensor",
-    **dict.fromkeys(("tg.finfo", "tg.iinfo", "tg.set_default_dtype"), "dtype"),
+    **dict.fromkeys(("tg.as_tensor", "tg.asarray"), "tensor"),
+    **dict.fromkeys(("tg.finfo", "tg.iinfo", "tg.set_default_dtype", "tg.can_cast"), "dtype"),
     "tg.cartesian_prod": "meshgrid",
 }
 
@@ -57,7 +62,7 @@ def test_a_wrong_first_argument_raises_a_type_error(name, wrong):
     rest = [p for p in inspect.signature(fn).parameters.values() if p.kind < p.VAR_POSITIONAL][1:]
     args = [tg.tensor(0.5) if p.default is p.empty else p.default for p in rest]
     named = {
-        p.name: False
+        p.name: "float32" if p.name == "dtype" else False
         for p in inspect.signature(fn).parameters.values()
         if p.kind is p.KEYWORD_ONLY and p.default is p.empty
     }

@@ -13,6 +13,7 @@ from .errors import DTypeError
 from .errors import ValueError as TgValueError
 from .host import PRINTING
 from .ops.create import arange
+from .ops.rules import number
 from .tensor import Tensor, as_tensor, from_numpy, tensor
 
 
@@ -111,10 +112,11 @@ def range(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None) -> T
     tensor([1., 2., 3., 4.])
     """
     start, end = (0, start) if end is None else (start, end)
-    first = arange(start, end, step, dtype=dtypes.float64)
-    count = math.floor((float(end) - float(start)) / float(step)) + 1
+    first, last = number(start, "range", "start"), number(end, "range", "end")
+    by = number(step, "range", "step")
+    count = arange(first, last, by, dtype=dtypes.float64).numel()  # with its checks
     d = dtypes.get_default_dtype() if dtype is None else dtypes.dtype(dtype)
-    values = float(start) + np.arange(max(count, first.numel())) * float(step)
+    values = first + np.arange(max(math.floor((last - first) / by) + 1, count)) * by
     return from_numpy(np.asarray(values).astype(d))
 
 
@@ -156,7 +158,10 @@ def set_printoptions(
         PRINTING.update(_PROFILES[profile])
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems,
              "max_line_width": linewidth}  # fmt: skip
-    PRINTING.update({k: int(v) for k, v in given.items() if v is not None})
+    for k, v in given.items():
+        if v is not None and not isinstance(v, int):
+            raise DTypeError(f"set_printoptions: {k} must be an int, got {type(v).__name__}")
+    PRINTING.update({k: v for k, v in given.items() if v is not None})
     if sci_mode is not None:
         PRINTING.pop("formatter", None)
         PRINTING["suppress_small"] = not sci_mode
@@ -199,6 +204,9 @@ def set_float32_matmul_precision(precision: str) -> None:
     'highest'
     """
     known = ("highest", "high", "medium")
+    if not isinstance(precision, str):
+        kind = type(precision).__name__
+        raise DTypeError(f"set_float32_matmul_precision: precision must be a string, got {kind}")
     if precision not in known:
         raise TgValueError(
             f"set_float32_matmul_precision: expects one of {known}, got {precision!r}"
