@@ -127,7 +127,11 @@ REFUSED = [
     ("x.sum(0, axis=0)", errors.ValueError, "sum: dim and axis are two names"),
     ("x.cumsum()", TypeError, "cumsum: dim must be an int, got NoneType"),
     ("x.sum(True)", TypeError, "sum: dim must be an int, got bool"),
-    ("x.norm('nuc')", errors.ValueError, "norm: p is a number, 'fro' or None, got 'nuc'"),
+    (
+        "x.norm('spectral')",
+        errors.ValueError,
+        "norm: p is a number, 'fro', 'nuc' or None, got 'spectral'",
+    ),
 ]
 
 

@@ -137,7 +137,8 @@ CONSTANT = {
     ),
     "bernoulli": "a draw has no derivative",
     "poisson": "a draw has no derivative",
-    "histc": "counts",
+    **dict.fromkeys(("histc", "histogram"), "counts"),
+    "nextafter": "a step between neighbouring numbers",
 }
 """Ops with a floating result through which no gradient passes, and why."""
 
@@ -227,8 +228,8 @@ LAYERS = [
     {"tensor"},
     {"generator"},
     {"ops"},
-    {"forward", "function"},
-    {"func", "linalg"},
+    {"forward", "function", "interop"},
+    {"func", "linalg", "special"},
     {"functional"},
     {"testing", "cases"},
     {"nn", "optim"},

@@ -237,7 +237,7 @@ MISTAKES = [
     (lambda: x23().index_select(0, tg.tensor([-3])), errors.IndexError,
      "index_select: index -3 is out of range for size 2"),
     (lambda: tg.nonzero("a"), errors.DTypeError,
-     "nonzero: expects tensors, arrays or numbers, got str"),
+     "nonzero: input must be a tensor, array or number, got str"),
     (lambda: tg.ones(2**62, 8), errors.MemoryError,
      "ones: output shape (4611686018427387904, 8) overflows 2^63 bytes"),
     (lambda: tg.zeros(2, -1), errors.ShapeError,

@@ -105,8 +105,12 @@ UNPOOL = {"input": Z(1, 2, 2), "indices": Z(1, 2, 2).long(), "kernel_size": 2}
             TgValueError,
             "sparse is not supp",
         ),
-        (lambda: nn.Embedding(3, 2, max_norm=1.0), TgValueError, "Embedding: max_norm is not supp"),
-        (lambda: F.embedding(INDEX, Z(3, 2), None, 1.0), TgValueError, "max_norm is not supported"),
+        (lambda: nn.Embedding(3, 2, sparse=True), TgValueError, "Embedding: sparse is not supp"),
+        (
+            lambda: F.embedding(INDEX, Z(3, 2), None, -1.0),
+            TgValueError,
+            "max_norm must be at least",
+        ),
         (
             lambda: nn.Embedding(3, 2, _weight=Z(2, 2)),
             ShapeError,

@@ -45,20 +45,24 @@ def test_a_training_step_of_lenet():
     assert p.seconds == pytest.approx(wall, rel=0.05)
     assert p.rows[-1].op == OVERHEAD and 0 < p.rows[-1].seconds < wall
     assert all(r.seconds > 0 for r in p.rows)
-    (conv,), (grad,), (linear,) = (
-        find(p, "conv"),
-        find(p, "conv_grad_weight", True),
-        find(p, "linear"),
+    convs, grads, linears = (
+        sorted(find(p, *what), key=lambda r: r.module)
+        for what in (("conv",), ("conv_grad_weight", True), ("linear",))
     )
     (sgd,) = find(p, "sgd_step")
-    assert (conv.calls, grad.calls, linear.calls, sgd.calls) == tuple(
-        n * steps for n in (2, 2, 3, 1)
-    )
-    assert conv.where == grad.where == linear.where == forward and sgd.where == update
-    flops = 2 * 32 * (6 * 25 * 28 * 28 + 16 * 6 * 25 * 10 * 10)
-    assert conv.flops == grad.flops == steps * flops
-    assert linear.flops == steps * 2 * 32 * (400 * 120 + 120 * 84 + 84 * 10)
-    assert conv.made == steps * 4 * 32 * (6 * 28 * 28 + 16 * 10 * 10)
+    layers = {type(m): [] for m in model.modules()}
+    for name, m in model.named_modules():
+        layers[type(m)].append(f"{type(model).__name__}.{name}")
+    assert [r.module for r in convs] == [r.module for r in grads] == layers[tg.nn.Conv2d]
+    assert [r.module for r in linears] == layers[tg.nn.Linear]
+    assert sgd.module == ""
+    assert [r.calls for r in (*convs, *grads, *linears, sgd)] == [steps] * 8
+    assert {r.where for r in (*convs, *grads, *linears)} == {forward} and sgd.where == update
+    flops = [steps * 2 * 32 * n for n in (6 * 25 * 28 * 28, 16 * 6 * 25 * 10 * 10)]
+    assert [r.flops for r in convs] == [r.flops for r in grads] == flops
+    sizes = (400 * 120, 120 * 84, 84 * 10)
+    assert [r.flops for r in linears] == [steps * 2 * 32 * n for n in sizes]
+    assert [r.made for r in convs] == [steps * 4 * 32 * n for n in (6 * 28 * 28, 16 * 10 * 10)]
 
 
 def test_what_takes_long_comes_first():
@@ -129,7 +133,7 @@ def test_shown():
     with tg.profile() as p:
         (x @ x).sum().backward()
     lines = str(p).splitlines()
-    assert lines[0].split() == "op line calls ms time speed of roof made".split()
+    assert lines[0].split() == "op line module calls ms time speed of roof made".split()
     assert any(
         s.startswith("matmul") and "test_profile.py:" in s and " backward " in s and "GFLOP/s" in s
         for s in lines
@@ -153,3 +157,16 @@ def test_the_roof_is_that_of_large_work():
             x @ x
     (row,) = find(p, "matmul")
     assert 0.1 < row.rate / roof().flops < 3.0
+
+
+def test_modules_are_followed_and_let_go():
+    plain = tg.nn.Module.__call__
+    model = tg.nn.Sequential(tg.nn.Linear(4, 3), tg.nn.Sequential(tg.nn.Linear(3, 2)))
+    with pytest.raises(ZeroDivisionError), tg.profile() as p:
+        model(tg.ones(5, 4)).sum()
+        tg.ones(2, 2) @ tg.ones(2, 2)
+        raise ZeroDivisionError
+    assert tg.nn.Module.__call__ is plain
+    found = {(r.op, r.module) for r in p.rows if r.flops}
+    assert found == {("linear", "Sequential.0"), ("linear", "Sequential.1.0"), ("matmul", "")}
+    assert "Sequential.1.0" in p.table()

@@ -28,7 +28,12 @@ IMPORTS = {
     "ModuleType": "types",
     "Sequence": "collections.abc",
 }
-RESULTS = {"ValuesIndices": "reduce", "MinMax": "sorting"}
+RESULTS = {
+    "Frexp": "elementary",
+    "ValuesIndices": "reduce",
+    "MinMax": "sorting",
+    "Histogram": "statistics",
+}
 """The named tuples that functions return, and where they are defined."""
 WIDTH = 100
 NOTE = "# Written by tools/stubs.py from the live signatures; do not edit."
@@ -162,7 +167,7 @@ def methods() -> str:
     """The stub of ``tilegrad._methods``: the base class with what is attached to Tensor."""
     table: dict[str, Any] = {}
     for family in ops.FAMILIES:
-        table.update(getattr(family, "METHODS", {}))
+        table.update({n: vars(tilegrad.Tensor)[n] for n in getattr(family, "METHODS", {})})
     classes = [
         "from .generator import Generator",
         *[f"from .ops.{file} import {name}" for name, file in RESULTS.items()],

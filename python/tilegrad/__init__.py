@@ -8,9 +8,12 @@ from math import nan as nan
 from math import pi as pi
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from numpy import dtype as dtype
+
 from . import autograd as autograd
 from . import errors as errors
 from .autograd import enable_grad as enable_grad
+from .autograd import inference_mode as inference_mode
 from .autograd import is_grad_enabled as is_grad_enabled
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
@@ -45,7 +48,21 @@ from .dtypes import uint32 as uint32
 from .dtypes import uint64 as uint64
 from .generator import Generator as Generator
 from .generator import default_generator as default_generator
+from .interop import Size as Size
+from .interop import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
+from .interop import asarray as asarray
+from .interop import can_cast as can_cast
+from .interop import from_dlpack as from_dlpack
+from .interop import frombuffer as frombuffer
+from .interop import get_default_device as get_default_device
+from .interop import get_float32_matmul_precision as get_float32_matmul_precision
+from .interop import range as range
+from .interop import set_default_device as set_default_device
+from .interop import set_float32_matmul_precision as set_float32_matmul_precision
+from .interop import set_printoptions as set_printoptions
+from .interop import use_deterministic_algorithms as use_deterministic_algorithms
 from .ops import *  # noqa: F403
+from .ops.published import checked as _checked
 from .ops.rules import result_type as result_type
 from .tensor import Tensor as Tensor
 from .tensor import as_tensor as as_tensor
@@ -63,16 +80,18 @@ if _TYPE_CHECKING:
     from . import models as models
     from . import nn as nn
     from . import optim as optim
+    from . import special as special
     from . import testing as testing
     from . import train as train
     from . import utils as utils
     from .diagnostics import graph as graph
     from .diagnostics import profile as profile
     from .diagnostics import trace_nonfinite as trace_nonfinite
+    from .func import vmap as vmap
 
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
-newaxis = None
+newaxis, memory_format = None, str
 __version__ = "0.1.0"
 
 
@@ -86,6 +105,7 @@ def is_tensor(obj: object) -> _builtins.bool:
     return isinstance(obj, Tensor)
 
 
+@_checked
 def numel(input: Tensor) -> _builtins.int:
     """The number of elements of input.
 
@@ -96,6 +116,7 @@ def numel(input: Tensor) -> _builtins.int:
     return input.numel()
 
 
+@_checked
 def is_floating_point(input: Tensor) -> _builtins.bool:
     """Whether the dtype of input is floating.
 
@@ -106,6 +127,7 @@ def is_floating_point(input: Tensor) -> _builtins.bool:
     return input.is_floating_point()
 
 
+@_checked
 def is_complex(input: Tensor) -> _builtins.bool:
     """Whether the dtype of input is complex.
 
@@ -116,6 +138,7 @@ def is_complex(input: Tensor) -> _builtins.bool:
     return input.dtype.kind == "c"
 
 
+@_checked
 def is_nonzero(input: Tensor) -> _builtins.bool:
     """Whether the only element of input is not zero. Raises ValueError for several.
 
@@ -128,14 +151,18 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "bench cases data demo diagnostics func linalg models nn optim testing train utils".split()
+    "bench cases data demo diagnostics func linalg models nn optim special testing train "
+    "utils".split()
 )
-_DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
+_FROM = {
+    **dict.fromkeys(("graph", "profile", "trace_nonfinite"), "diagnostics"),
+    "vmap": "func",
+}
 
 
 def __getattr__(name: str) -> object:
     if name in _LATER:
         return _importlib.import_module(f"{__name__}.{name}")
-    if name in _DIAGNOSTICS:
-        return getattr(_importlib.import_module(f"{__name__}.diagnostics"), name)
+    if name in _FROM:
+        return getattr(_importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

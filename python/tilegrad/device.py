@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import kernels
-from .errors import DeviceError
+from .errors import DeviceError, DTypeError
 
 
 class device(str):
@@ -72,6 +72,8 @@ def set_num_threads(n: int) -> None:
 
     Raises ValueError unless n is at least 1.
     """
+    if not isinstance(n, int):
+        raise DTypeError(f"set_num_threads: n must be an int, got {type(n).__name__}")
     if n < 1:
         from .errors import ValueError as TgValueError
 
@@ -100,6 +102,8 @@ def get_cpu_isa() -> str:
 def set_cpu_isa(name: str) -> None:
     """Switches the kernels to another instruction set. Raises ValueError when it is unknown or this
     machine does not run it."""
+    if not isinstance(name, str):
+        raise DTypeError(f"set_cpu_isa: name must be a string, got {type(name).__name__}")
     _runtime("set_isa")(name)
 
 

@@ -47,6 +47,8 @@ def dtype(x: Any) -> np.dtype:
     if x is float:
         return _default
     try:
+        if x is None:  # float64 to NumPy
+            raise TypeError
         d = np.dtype(_BY_TYPE.get(x, x)).newbyteorder("=")
     except TypeError as e:
         raise DTypeError(f"dtype: {x!r} is not an element type") from e
@@ -181,7 +183,7 @@ def scalar_dtype(x: Any) -> np.dtype:
         return _default
     if isinstance(x, (complex, np.complexfloating)):
         return complex128 if _default == float64 else complex64
-    raise DTypeError(f"expects a tensor or a number, got {type(x).__name__}")
+    raise DTypeError(f"must be a tensor, array or number, got {type(x).__name__}")
 
 
 def _combine(higher: np.dtype | None, lower: np.dtype | None) -> np.dtype | None:

@@ -10,7 +10,7 @@ from . import tape
 from .errors import GradientError
 from .forward import transposed
 from .grad_mode import enable_grad, mode, no_grad
-from .ops.rules import zeros
+from .ops.rules import convert, zeros
 from .tape import Node, Rule
 from .tensor import Tensor
 
@@ -68,10 +68,13 @@ class Context:
 class _Recorded:
     """The params of a recorded call: its class, context, and what the outputs look like."""
 
-    __slots__ = ("arrays", "cls", "context", "hub", "like")
+    __slots__ = ("arrays", "cls", "context", "dtypes", "hub", "like")
 
-    def __init__(self, cls: type[Function], context: Context, ys: Sequence[Tensor]) -> None:
+    def __init__(
+        self, cls: type[Function], context: Context, xs: Sequence[Any], ys: Sequence[Tensor]
+    ) -> None:
         self.cls, self.context = cls, context
+        self.dtypes: list[Any] = [None if x is None else x.dtype for x in xs]
         self.like = [(y.shape, y.dtype) for y in ys]
         self.hub: Any = None
         self.arrays: dict[int, Any] = {}  # of the outputs that are saved, with their versions
@@ -128,6 +131,8 @@ def _vjp(
             raise GradientError(
                 f"{name}.backward: gradient {i} must be a tensor of shape {node.shape}, got {what}"
             )
+        if r.dtype != params.dtypes[i]:  # as PyTorch: the dtype of the argument
+            found[i] = convert(r, params.dtypes[i])
     return found
 
 
@@ -246,7 +251,7 @@ class Function:
 def _record(
     cls: type[Function], context: Context, inputs: Any, parents: Any, ys: list[Tensor]
 ) -> list[Tensor]:
-    params = _Recorded(cls, context, ys)
+    params = _Recorded(cls, context, inputs, ys)
     # A node of its own rather than attach(): what is saved is known only now.
     hub, node = tape.new_tensor(ys[0]._array), Node()
     hub._node = node

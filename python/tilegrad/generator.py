@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import DTypeError
 from .errors import ValueError as TgValueError
 from .tensor import Tensor, check_device, from_numpy, host_array
 
@@ -31,6 +32,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the stream of a seed (any int, taken modulo 2**64) from its beginning."""
+        if not hasattr(seed, "__int__"):
+            raise DTypeError(f"manual_seed: seed must be an int, got {type(seed).__name__}")
         with self._lock:
             self._key, self._offset = int(seed) & _MASK, 0
         return self

@@ -11,6 +11,9 @@ from . import dtypes
 from .errors import DTypeError, ShapeError
 from .errors import ValueError as TgValueError
 
+PRINTING: dict[str, Any] = {"precision": 4, "threshold": 1000}
+"""How tensors print: arguments of ``numpy.array2string``."""
+
 
 def host_array(data: Any, dtype: Any = None) -> np.ndarray:
     """data as a native, aligned array of a tensor's dtype; may share memory with data.

@@ -15,7 +15,7 @@ from .device import CPU, check_device, device
 from .errors import GradientError, ShapeError
 from .errors import ValueError as TgValueError
 from .hooks import Handle, next_key
-from .host import host_array
+from .host import PRINTING, host_array
 
 if TYPE_CHECKING:
     from ._methods import Methods  # a stub alone: what tilegrad.ops attaches
@@ -395,7 +395,7 @@ class Tensor(Methods):
 
     def __repr__(self) -> str:
         a = self._array if self._array.dtype != dtypes.bfloat16 else self._array.astype("f4")
-        body = np.array2string(a, separator=", ", prefix="tensor(", threshold=1000, precision=4)
+        body = np.array2string(a, separator=", ", prefix="tensor(", **PRINTING)
         notes = []
         if self._array.size == 0 and self._array.ndim != 1:
             notes.append(f"shape={self.shape}")

@@ -58,6 +58,16 @@ CASES += [
              differentiable=False, half=False)
         for op in ("gcd", "lcm")
     ],
+    *_unary("frexp", 0.3, 0.45), Case("negative", "frexp", (Arg((7,), -7.9, -4.1),)),
+    Case("towards", "nextafter", (_S, _ROW), differentiable=False),
+    Case("rows", "renorm", (Arg((3, 5), 0.5, 2.0),), {"p": 2, "dim": 0, "maxnorm": 2.5},
+         reduction=8),
+    Case("order_three", "renorm", (Arg((2, 5, 3), 0.5, 2.0),), {"p": 3, "dim": -1, "maxnorm": 1.0},
+         reduction=16),
+    Case("edges", "histogram", (Arg((40,)),), {"bins": [-2.0, 0.0, 0.5, 2.0]}, differentiable=False,
+         half=False),
+    Case("weights", "histogram", (Arg((40,)), Arg((40,), 0.5, 2.0)), differentiable=False,
+         half=False, call=lambda x, w: x.histogram(4, range=(-2.0, 2.0), weight=w, density=True)),
     Case("same", "allclose", (_S,), differentiable=False,
          call=lambda x: x * 0 + float(x.detach().allclose(x.detach()))),
     Case("same", "equal", (_S,), differentiable=False,

@@ -43,6 +43,10 @@ CASES = [
     _row("shorter_last", "chunk", Arg((2, 5)), chunks=3, dim=1),
     _row("middle", "unbind", dim=1),
     _row("row_and_column", "broadcast_tensors", Arg((3, 1)), Arg((4,))),
+    _row("overlapping", "as_strided", size=(3, 4), stride=(2, 3), storage_offset=1),
+    _row("apart", "as_strided", Arg((4, 6)), size=(2, 3), stride=(12, 2)),
+    _row("nothing", "as_strided", size=(0, 2), stride=(1, 1)),
+    _method("rows", "sum_to_size", Arg(_S), 3, 1),
     Case("other_dtype", "to", (Arg(_S),), exact=True, differentiable=False,
          call=lambda x: x.to("float32")),
     *[

@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from .watch import Place, Watch
 
 _SUM = contract.REDUCE.index("sum")
+_AXES = tuple(tuple(range(n)) for n in range(65))
 _NAMES = {k.name: [p.split("=")[0].split(":")[0].strip() for p in k.args.split(",")]
           for k in contract.KERNELS}  # fmt: skip
 
@@ -111,14 +112,17 @@ class trace_nonfinite(Watch):
         self.inf, self.raises = inf, raises
         self.records: list[NonFinite] = []
         self._spoilt: dict[int, weakref.ref] = {}  # owners of memory that was reported
+        self._read: Sequence[Any] = ()  # what the last kernel made
 
     def __enter__(self) -> trace_nonfinite:
         self._start()
+        self._sum = self._kernels.reduce
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stop()
         self._spoilt.clear()
+        self._read = ()
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.records)) or "no NaN or inf was born"
@@ -126,25 +130,30 @@ class trace_nonfinite(Watch):
     def _bad(self, a: Any) -> bool:
         if not isinstance(a, np.ndarray):
             return False
+        # One pass: a sum is finite only over finite values. It may overflow, so look closer then.
+        if a.dtype.kind == "f" and math.isfinite(self._sum(_SUM, a, _AXES[a.ndim], False)):
+            return False
         if a.dtype.kind == "c":
             return not np.isfinite(a).all() if self.inf else bool(np.isnan(a).any())
         if not dtypes.is_floating(a.dtype):
-            return False
-        # One pass: a sum is finite only over finite values. It may overflow, so look closer then.
-        if math.isfinite(float(self._kernels.reduce(_SUM, a, tuple(range(a.ndim)), False))):
             return False
         r = _range("", a)
         return r.nan > 0 or (self.inf and r.inf > 0)
 
     def around(self, kernel: Callable, call: Call) -> Any:
-        writes = call.written(None) if call.name not in _fresh else ()
-        given = call.args
-        if writes:
+        name, given = call
+        if name in _fresh:
+            out = kernel(*given)
+            made: Sequence[Any] = out if isinstance(out, tuple) else (out,)
+        else:
+            made = call.written(None)
             given = tuple(self._copied(a) for a in given)
-        out = kernel(*call.args)
-        made = writes or call.written(out)
-        if any(self._bad(a) for a in made):
-            self._found(call, given, made)
+            out = kernel(*call.args)
+        self._read = made
+        for a in made:
+            if self._bad(a):
+                self._found(call, given, [a for a in made if a is not None])
+                break
         return out
 
     def _copied(self, a: Any) -> Any:
@@ -155,6 +164,8 @@ class trace_nonfinite(Watch):
     def recorded(self, out: Tensor, inputs: Sequence[Tensor | None]) -> None:
         """An op that computed with NumPy alone has an array that no kernel made."""
         array = out._array
+        if any(array is a for a in self._read):
+            return
         if isinstance(array, np.ndarray) and array.base is None and self._bad(array):
             if id(array) not in self._spoilt:
                 args = tuple(t._array for t in inputs if t is not None)
@@ -178,7 +189,7 @@ class trace_nonfinite(Watch):
             return
         outputs = [_range(str(i) if len(made) > 1 else "", a) for i, a in enumerate(made)]
         place: Place = self.place()
-        record = NonFinite(call.op(), not bad, *place, tuple(inputs), tuple(outputs))
+        record = NonFinite(call.op(), not bad, *place[:3], tuple(inputs), tuple(outputs))
         self.records.append(record)
         if self.raises:
             error = NonFiniteError(str(record))

@@ -1,4 +1,4 @@
-"""Where the time and the memory of a block go, by op and line of the user's program."""
+"""Where the time and the memory of a block go, by op, line of the user's program and module."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _SIZE, _COPY = 1024, 1 << 24  # of the product, and elements of the copy, that m
 
 
 class Row(NamedTuple):
-    """The calls of one kernel for one line. bytes: what they must read and write; made: what they
-    allocated for their results. The last row of a profile has no op but Python."""
+    """The calls of one kernel for one line in one module ("" outside of all). bytes: what they must
+    read and write; made: what they allocated for their results. The last row of a profile has no op
+    but Python."""
 
     op: str
     where: str
@@ -31,6 +32,7 @@ class Row(NamedTuple):
     flops: float
     bytes: float
     made: int
+    module: str = ""
 
     @property
     def rate(self) -> float:
@@ -70,7 +72,8 @@ def _timed(call: Callable[[], Any]) -> float:
 
 
 class profile(Watch):
-    """Times the kernels of a block by op and line: calls, time, speed, share of the roof, memory.
+    """Times the kernels of a block by op, line and module: calls, time, speed, share of the roof,
+    memory.
 
     A context manager; watches this thread. After the block ``rows`` holds the numbers, slowest
     first, and last a row for Python and overhead (the profiler's too): together they take
@@ -105,6 +108,7 @@ class profile(Watch):
 
     def __enter__(self) -> profile:
         self._start()
+        self._follow_modules()
         self._reset = getattr(self._kernels, "reset_peak_memory", None)
         if self._reset is not None:
             self._reset()
@@ -116,8 +120,8 @@ class profile(Watch):
         self._stop()
         self._alive.clear()
         rows = [
-            Row(op, where, backward, int(n), ns * 1e-9, flops, moved, int(made))
-            for (op, where, backward), (n, ns, flops, moved, made) in self._sums.items()
+            Row(op, where, backward, int(n), ns * 1e-9, flops, moved, int(made), module)
+            for (op, where, backward, module), (n, ns, flops, moved, made) in self._sums.items()
         ]
         rows.sort(key=lambda r: -r.seconds)
         self.seconds = wall * 1e-9
@@ -139,7 +143,7 @@ class profile(Watch):
         took = perf_counter_ns() - began
         place = self.place()
         where = place.where or place.called
-        key = (call.op(), where, bool(place.called))
+        key = (call.op(), where, bool(place.called), place.module)
         written = call.written(out)
         new = [] if out is None else written
         made = sum(a.nbytes for a in new)
@@ -181,7 +185,7 @@ class profile(Watch):
         """The rows as text; limit: how many, the quickest of the others added up."""
         best = roof()
         shown, rest = self.rows[:-1][:limit], self.rows[:-1][limit:]
-        head = ("op", "line", "calls", "ms", "time", "speed", "of roof", "made")
+        head = ("op", "line", "module", "calls", "ms", "time", "speed", "of roof", "made")
         body = [head, *(self._cells(r, best) for r in shown)]
         if rest:
             seconds, calls = sum(r.seconds for r in rest), sum(r.calls for r in rest)
@@ -191,7 +195,7 @@ class profile(Watch):
         widths = [max(len(cells[i]) for cells in body) for i in range(len(head))]
         lines = [
             "  ".join(
-                c.ljust(w) if i < 2 else c.rjust(w)
+                c.ljust(w) if i < 3 else c.rjust(w)
                 for i, (c, w) in enumerate(zip(cells, widths, strict=True))
             ).rstrip()
             for cells in body
@@ -210,6 +214,7 @@ class profile(Watch):
         return (
             r.op,
             _short(r.where) + (" backward" if r.backward else ""),
+            r.module,
             str(r.calls),
             f"{r.seconds * 1e3:.3f}",
             f"{r.seconds / self.seconds:.1%}",
@@ -220,7 +225,7 @@ class profile(Watch):
 
     def _plain(self, name: str, seconds: float, calls: str = "") -> tuple[str, ...]:
         share = f"{seconds / self.seconds:.1%}" if self.seconds else ""
-        return (name, "", calls, f"{seconds * 1e3:.3f}", share, "", "", "")
+        return (name, "", "", calls, f"{seconds * 1e3:.3f}", share, "", "", "")
 
     def json(self) -> str:
         """Everything as JSON: seconds, rows, roof, peak, owners."""

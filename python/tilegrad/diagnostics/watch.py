@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .. import kernels, tape
 from ..bench.kernel_calls import Call, surrounding
 from ..errors import user_frame
+from ..nn.module import Module
 from ..tensor import Tensor
 
 _RUN = tape.run.__code__
@@ -23,20 +24,23 @@ _RUN = tape.run.__code__
 class Place(NamedTuple):
     """The line of the user's program that a kernel call serves: in the backward pass, ``where`` is
     the line of the forward op whose ``rule`` runs ("" where the block did not see it), and
-    ``called`` the line that asked for the gradients ("" in the forward pass)."""
+    ``called`` the line that asked for the gradients ("" in the forward pass). ``module``: the path
+    of the layer whose forward it is or was, where the watch follows them."""
 
     where: str
     rule: str = ""
     called: str = ""
+    module: str = ""
 
 
 class Watch:
     """A context manager that hands each kernel call of its thread to ``around(kernel, call)``."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[tape.Rule, str], tape.Rule] = {}
-        self._rule: tuple[str, str] | None = None  # (name, line) of the rule that runs
+        self._rules: dict[tuple[tape.Rule, str, str], tape.Rule] = {}
+        self._rule: tuple[str, str, str] | None = None  # name, line, module of the rule that runs
         self._thread = 0
+        self._layer = ""  # the path of the module whose forward runs
 
     def around(self, kernel: Callable, call: Call) -> Any:
         """What happens in place of a kernel call."""
@@ -66,13 +70,36 @@ class Watch:
             return
         self.recorded(out, inputs)
         node: Any = out._node
-        where = self.place().where
-        rule = self._rules.get((node.rule, where))
+        key = (node.rule, self.place().where, self._layer)
+        rule = self._rules.get(key)
         if rule is None:
-            rule = self._rules[node.rule, where] = self._announced(node.rule, where)
+            rule = self._rules[key] = self._announced(*key)
         node.rule = rule
 
-    def _announced(self, rule: tape.Rule, where: str) -> tape.Rule:
+    def _follow_modules(self) -> None:
+        """Knows from here on in which module's forward an op runs."""
+        plain = Module.__call__
+        paths: dict[int, str] = {}
+
+        def call(module: Module, *args: Any, **kwargs: Any) -> Any:
+            if get_ident() != self._thread:
+                return plain(module, *args, **kwargs)
+            before = self._layer
+            if not before:
+                root = type(module).__name__
+                paths.clear()
+                for name, m in module.named_modules():
+                    paths[id(m)] = f"{root}.{name}" if name else root
+            self._layer = paths.get(id(module), type(module).__name__)
+            try:
+                return plain(module, *args, **kwargs)
+            finally:
+                self._layer = before
+
+        Module.__call__ = call  # type: ignore[method-assign, assignment]
+        self._stack.callback(setattr, Module, "__call__", plain)
+
+    def _announced(self, rule: tape.Rule, where: str, module: str) -> tape.Rule:
         """The rule, which says that it runs and for which line."""
 
         def announce(function: Callable) -> Callable:
@@ -85,7 +112,7 @@ class Watch:
 
             return announced
 
-        own = (rule.name, where)
+        own = (rule.name, where, module)
         out = copy.copy(rule)
         out.vjp = announce(rule.vjp)
         if rule.fused is not None:
@@ -97,5 +124,5 @@ class Watch:
         frame, backward = user_frame(2, _RUN)
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
         if self._rule is not None:
-            return Place(self._rule[1], self._rule[0], line)
-        return Place("", "", line) if backward else Place(line)
+            return Place(self._rule[1], self._rule[0], line, self._rule[2])
+        return Place("", "", line) if backward else Place(line, module=self._layer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import dtypes
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..ops import diagonals, moments
 from ..ops.binary import mul, sub
@@ -33,6 +33,7 @@ def vector_norm(
     >>> tg.linalg.vector_norm(tg.tensor([3.0, -4.0]), float("inf"))
     tensor(4.)
     """
+    x = as_operand(x, "linalg.vector_norm", "x")
     return moments.norm(x, float(ord), dim, keepdim, dtype=dtype)
 
 
@@ -133,7 +134,7 @@ def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
     >>> tg.linalg.vecdot(tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    return sum(mul(x, y), dim)
+    return sum(mul(as_operand(x, "linalg.vecdot", "x"), y), dim)
 
 
 def multi_dot(tensors: Any) -> Tensor:
@@ -144,6 +145,9 @@ def multi_dot(tensors: Any) -> Tensor:
     >>> tg.linalg.multi_dot([tg.ones(2), tg.ones(2, 3), tg.ones(3)])
     tensor(6.)
     """
+    if not isinstance(tensors, (tuple, list)):
+        kind = type(tensors).__name__
+        raise DTypeError(f"linalg.multi_dot: tensors must be a tuple or list, got {kind}")
     parts = promote("linalg.multi_dot", *tensors) if len(tensors) else []
     if len(parts) < 2:
         raise TgValueError(f"linalg.multi_dot: expects at least 2 tensors, got {len(parts)}")

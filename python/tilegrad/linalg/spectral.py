@@ -19,7 +19,7 @@ from ..ops.create import triu
 from ..ops.join import cat
 from ..ops.matmul import matmul
 from ..ops.reduce import sum
-from ..ops.rules import constant, explicit, record, zeros
+from ..ops.rules import as_operand, constant, explicit, record, zeros
 from ..ops.shape import unsqueeze
 from ..ops.slicing import narrow
 from ..tensor import Tensor
@@ -145,7 +145,7 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     >>> tg.linalg.eigvalsh(tg.tensor([[2.0, 0.0], [0.0, 1.0]]))
     tensor([1., 2.])
     """
-    return eigh(A, UPLO).eigenvalues
+    return eigh(as_operand(A, "linalg.eigvalsh", "A"), UPLO).eigenvalues
 
 
 # --- singular values ------------------------------------------------------------------------------

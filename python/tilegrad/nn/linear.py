@@ -107,8 +107,9 @@ class EmbeddingTable(Module):
 class Embedding(EmbeddingTable):
     """Row i of weight (num_embeddings, embedding_dim) for every index i; rows begin normal.
 
-    padding_idx: a row that begins as zeros and gets no gradient. max_norm, scale_grad_by_freq and
-    sparse are not supported and raise. _weight: the rows to begin with; _freeze: whether they stay.
+    padding_idx: a row that begins as zeros and gets no gradient. max_norm, norm_type and
+    scale_grad_by_freq as for functional.embedding; sparse raises. _weight: the rows to begin with;
+    _freeze: whether they stay.
 
     >>> import tilegrad as tg
     >>> tg.nn.Embedding(10, 3)(tg.tensor([[1, 2], [4, 9]])).shape
@@ -132,10 +133,10 @@ class Embedding(EmbeddingTable):
         super().__init__()
         num_embeddings = count(self, "num_embeddings", num_embeddings)
         embedding_dim = count(self, "embedding_dim", embedding_dim)
-        refused = {"max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
-        for name, value in refused.items():
-            if value is not None and value is not False:
-                raise TgValueError(f"Embedding: {name} is not supported, got {value}")
+        if sparse:
+            raise TgValueError(f"Embedding: sparse is not supported, got {sparse}")
+        self.max_norm, self.norm_type = max_norm, norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
         self.padding_idx = self._row(padding_idx, num_embeddings)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
@@ -167,7 +168,10 @@ class Embedding(EmbeddingTable):
         return cls(rows, size, padding_idx, _weight=embeddings, _freeze=freeze, **options)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.embedding(input, self.weight, self.padding_idx)
+        return F.embedding(
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
+            self.scale_grad_by_freq,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         pad = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

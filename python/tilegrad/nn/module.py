@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from .. import dtypes
 from ..errors import DTypeError, StateError
 from ..grad_mode import no_grad
-from ..hooks import Handle, next_key
 from ..ops.shape import asked_dtype
 from ..tensor import Tensor, as_tensor
-from .parameter import Parameter
+from .module_hooks import Hooks
+from .parameter import Buffer, Parameter
 
 
 class IncompatibleKeys(NamedTuple):
@@ -22,7 +22,7 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Module(Hooks):
     """Base class of layers and models: assign Parameters and Modules as attributes in ``__init__``
     (after ``super().__init__()``), compute in ``forward``, and call the object.
 
@@ -54,6 +54,7 @@ class Module:
             _transient=set(),
             _forward_hooks={},
             _forward_pre_hooks={},
+            _backward={},
         )
 
     # --- calling ----------------------------------------------------------------------------------
@@ -63,42 +64,12 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if self._forward_hooks or self._forward_pre_hooks:
+            if self._forward_hooks or self._forward_pre_hooks or self._backward:
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
         except Exception as e:
             _locate(self, e)
             raise
-
-    def _call_with_hooks(self, args: tuple, kwargs: dict) -> Any:
-        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
-            if with_kwargs:
-                replaced = hook(self, args, kwargs)
-                if replaced is not None:
-                    args, kwargs = replaced
-            else:
-                replaced = hook(self, args)
-                if replaced is not None:
-                    args = replaced if isinstance(replaced, tuple) else (replaced,)
-        y = self.forward(*args, **kwargs)
-        for hook, with_kwargs in list(self._forward_hooks.values()):
-            replaced = hook(self, args, kwargs, y) if with_kwargs else hook(self, args, y)
-            y = y if replaced is None else replaced
-        return y
-
-    def register_forward_pre_hook(
-        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> Handle:
-        """Calls hook(module, args) before forward; what it returns, unless None, replaces args.
-        with_kwargs: hook(module, args, kwargs), which may return (args, kwargs)."""
-        return _add_hook(self._forward_pre_hooks, hook, with_kwargs, prepend)
-
-    def register_forward_hook(
-        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> Handle:
-        """Calls hook(module, args, output) after forward; what it returns, unless None, replaces
-        the output. with_kwargs: hook(module, args, kwargs, output)."""
-        return _add_hook(self._forward_hooks, hook, with_kwargs, prepend)
 
     # --- registration -----------------------------------------------------------------------------
     def __setattr__(self, name: str, value: Any) -> None:
@@ -113,6 +84,11 @@ class Module:
             table: Any = tables[isinstance(value, Module)]
             self._forget(name, table)
             table[name] = value
+        elif isinstance(value, Buffer) and tables[2] is not None:
+            self._forget(name, tables[2])
+            tables[2][name] = value
+            if not value.persistent:
+                self._transient.add(name)
         elif tables[0] is not None and name in tables[0]:
             if value is not None:
                 raise TypeError(
@@ -425,6 +401,19 @@ class Module:
         """What ``repr`` shows in the parentheses of a layer."""
         return ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        made = self.__dict__.get("_computed", ())  # attributes that nn.utils computes
+        return {k: v for k, v in self.__dict__.items() if k not in made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__.setdefault("_backward", {})
+        mode = state.get("training")
+        for maker, _ in state.get("_computed", {}).values():
+            self.__dict__["training"] = False  # estimates stay as they are
+            maker(self)
+            self.__dict__["training"] = mode
+
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = [
@@ -434,15 +423,6 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({extra})"
         return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
-
-
-def _add_hook(table: dict, hook: Callable, with_kwargs: bool, prepend: bool) -> Handle:
-    key = next_key()
-    table[key] = (hook, with_kwargs)
-    if prepend:
-        for other in [k for k in table if k != key]:
-            table[other] = table.pop(other)
-    return Handle(table, key)
 
 
 def zero_grads(parameters: Any, set_to_none: bool) -> None:

@@ -416,6 +416,8 @@ def maxout(input: Tensor, pool_size: int, dim: int = 1) -> Tensor:
 # --- in place -------------------------------------------------------------------------------------
 def _in_place(fn: Callable, name: str, rest: str, result: str) -> Callable:
     def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not isinstance(input, Tensor):
+            raise DTypeError(f"{name}: input must be a tensor, got {type(input).__name__}")
         return into(input, fn(input, *args, **kwargs), True)
 
     inplace.__name__ = inplace.__qualname__ = name

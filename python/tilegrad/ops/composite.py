@@ -202,7 +202,7 @@ def drop_connect(
     >>> tg.nn.functional.drop_connect(tg.ones(1, 2), tg.ones(1, 2), training=False)
     tensor([[2.]])
     """
-    return linear(input, dropout(weight, p, training), bias)
+    return linear(as_operand(input, "drop_connect"), dropout(weight, p, training), bias)
 
 
 # --- forms and tables -----------------------------------------------------------------------------

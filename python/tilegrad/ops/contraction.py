@@ -150,6 +150,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     tensor([21., 43.])
     """
     if not isinstance(equation, str):
+        if not (operands and isinstance(operands[0], (tuple, list))):
+            kind = type(equation).__name__
+            raise DTypeError(f"einsum: expects an equation, or tensors and lists, got {kind}")
         equation, given = _lists_as_equation((equation, *operands))
     else:
         one = len(operands) == 1 and isinstance(operands[0], (tuple, list))

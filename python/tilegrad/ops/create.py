@@ -10,11 +10,11 @@ import numpy as np
 
 from .. import dtypes, kernels
 from ..device import check_device
+from ..errors import DTypeError, ShapeError, renamed
 from ..errors import MemoryError as TgMemoryError
-from ..errors import ShapeError, renamed
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
-from .rules import as_operand, linear, record, scalar, sizes_of
+from .rules import as_operand, linear, number, record, scalar, sizes_of
 
 _new = Tensor._new
 
@@ -90,11 +90,11 @@ def full(
     >>> tg.full((2,), 7)
     tensor([7, 7])
     """
+    size = sizes_of((size,), "full")
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     d = dtypes.scalar_dtype(fill_value) if dtype is None else dtype
-    size = (size,) if isinstance(size, (int, np.integer)) else size
-    return _full("full", tuple(size), fill_value, d, device, requires_grad)
+    return _full("full", size, fill_value, d, device, requires_grad)
 
 
 def _like(name: str, value: Any) -> Callable:
@@ -178,6 +178,9 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+    for name, x in (("start", start), ("end", end), ("step", step)):
+        if not isinstance(x, (int, float, np.number)):
+            raise DTypeError(f"arange: {name} must be a number, got {type(x).__name__}")
     if dtype is not None and dtypes.dtype(dtype) in dtypes.INTEGER:
         start, end, step = _whole(start), _whole(end), _whole(step)
     if step == 0 or (end - start) * step < 0 or not math.isfinite(end - start):
@@ -206,12 +209,13 @@ def linspace(
     >>> tg.linspace(0, 1, 3)
     tensor([0. , 0.5, 1. ])
     """
+    start, end = number(start, "linspace", "start"), number(end, "linspace", "end")
     (steps,) = sizes_of((steps,), "linspace")
     if steps < 0:
         raise TgValueError(f"linspace: steps must not be negative, got {steps}")
     _require_memory("linspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtype
-    return _from_host(np.linspace(float(start), float(end), steps), d, device, requires_grad)
+    return _from_host(np.linspace(start, end, steps), d, device, requires_grad)
 
 
 def logspace(
@@ -230,12 +234,13 @@ def logspace(
     >>> tg.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
+    start, end = number(start, "logspace", "start"), number(end, "logspace", "end")
     (steps,) = sizes_of((steps,), "logspace")
     if steps < 0:
         raise TgValueError(f"logspace: steps must not be negative, got {steps}")
     _require_memory("logspace", steps)
     d = dtypes.get_default_dtype() if dtype is None else dtype
-    powers = np.float64(base) ** np.linspace(float(start), float(end), steps)
+    powers = np.float64(base) ** np.linspace(start, end, steps)
     return _from_host(powers, d, device, requires_grad)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -340,6 +340,57 @@ gcd = _whole("gcd", "greatest common divisor", np.gcd, "tensor([2])")
 lcm = _whole("lcm", "least common multiple", np.lcm, "tensor([12])")
 
 
+def _frexp_slope(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    # y / x is the power of two taken off: exact, and 1 at zero.
+    p, q = x.detach(), y.detach()
+    zero = eq(p, 0)
+    return mul(t, where(zero, 1.0, true_divide(q, where(zero, 1.0, p))))
+
+
+_FREXP = elementwise("frexp", _frexp_slope, saves=(0, -1))
+
+
+class Frexp(NamedTuple):
+    """What frexp returns."""
+
+    mantissa: Tensor
+    exponent: Tensor
+
+
+def frexp(input: Any) -> Frexp:
+    """The mantissa, in +-[0.5, 1), and the exponent (int32) with input = mantissa * 2**exponent;
+    zero, infinities and NaN are their own mantissa.
+
+    input: floating. Raises DTypeError.
+
+    >>> import tilegrad as tg
+    >>> tg.frexp(tg.tensor([6.0]))
+    Frexp(mantissa=tensor([0.75]), exponent=tensor([3], dtype=int32))
+    """
+    x = as_operand(input, "frexp")
+    if not dtypes.is_floating(x.dtype):
+        raise DTypeError(f"frexp: expects a floating tensor, got {x.dtype}")
+    a = x._array.astype(np.float32) if x.dtype.itemsize == 2 else x._array
+    m, n = np.frexp(a)
+    y = record(_FREXP, np.asarray(m).astype(x.dtype), (x,))
+    return Frexp(y, constant(np.asarray(n, np.int32)))
+
+
+def nextafter(input: Any, other: Any) -> Tensor:
+    """The number of the dtype that follows input in the direction of other, element by element.
+
+    No gradient passes. Raises DTypeError for integers.
+
+    >>> import tilegrad as tg
+    >>> tg.nextafter(tg.tensor([1.0]), tg.tensor([2.0])) > 1.0
+    tensor([ True])
+    """
+    a, b = promote("nextafter", input, other)
+    if not dtypes.is_floating(a.dtype):
+        raise DTypeError(f"nextafter: expects floating tensors, got {a.dtype}")
+    return constant(np.asarray(np.nextafter(a._array, b._array)))
+
+
 # --- whole tensors --------------------------------------------------------------------------------
 def isclose(
     input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
@@ -394,13 +445,13 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 _INPLACE = (
     addcdiv, addcmul, deg2rad, float_power, frac, gcd, heaviside, lcm, ldexp, logit, nan_to_num,
-    rad2deg, sgn, sinc, xlogy,
+    nextafter, rad2deg, sgn, sinc, xlogy,
 )  # fmt: skip
 METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        *_INPLACE, allclose, equal, fmax, fmin, isclose, isneginf, isposinf, isreal, logaddexp2,
-        positive,
+        *_INPLACE, allclose, equal, fmax, fmin, frexp, isclose, isneginf, isposinf, isreal,
+        logaddexp2, positive,
     )
 }  # fmt: skip
 for _fn in _INPLACE:
@@ -418,7 +469,8 @@ arccosh, arcsinh, arctanh = acosh, asinh, atanh
 
 __all__ = [
     "addcdiv", "addcmul", "allclose", "arccosh", "arcsinh", "arctanh", "deg2rad", "equal",
-    "float_power", "fmax", "fmin", "frac", "gcd", "heaviside", "isclose", "isneginf",
-    "isposinf", "isreal", "lcm", "ldexp", "logaddexp2", "logit", "nan_to_num", "positive",
+    "float_power", "fmax", "fmin", "frac", "frexp", "gcd", "heaviside", "isclose", "isneginf",
+    "isposinf", "isreal", "lcm", "ldexp", "logaddexp2", "logit", "nan_to_num", "nextafter",
+    "positive",
     "rad2deg", "sgn", "sinc", "xlogy",
 ]  # fmt: skip

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, kernels
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, renamed
 from ..errors import IndexError as TgIndexError
 from ..errors import ValueError as TgValueError
+from ..grad_mode import no_grad
 from ..kernels.contract import REDUCE
 from ..tensor import Tensor, from_numpy, host_array
 from .binary import where
 from .elementwise import add_inplace
-from .rules import as_operand, assigned, axis_of, constant, convert, explicit, record
+from .rules import as_operand, assigned, axis_of, constant, convert, explicit, number, record
 from .shape import broadcast_shapes, broadcast_to, clone, reshape, unsqueeze
 from .slicing import getitem, setitem
 
@@ -33,7 +34,10 @@ def as_index(index: Any) -> Tensor:
 
 def index_tensor(index: Any, op: str) -> Tensor:
     """An integer tensor, array, list or int as an int64 tensor."""
-    index = as_index(index)
+    try:
+        index = as_index(index)
+    except DTypeError as e:
+        raise renamed(e, op) from None
     if index.dtype.kind not in "iu":
         raise DTypeError(f"{op}: index must be of an integer dtype, got {index.dtype}")
     return convert(index, dtypes.int64)
@@ -327,8 +331,12 @@ def _require_range(op: str, x: Tensor, size: int, what: str) -> None:
         raise TgIndexError(f"{op}: {what} {low if low < 0 else high} is outside [0, {size})")
 
 
-def _embedding_vjp(g: Tensor, need: Any, inputs: Any, out: Any, padding: Any, nodes: Any) -> Any:
-    index = inputs[0]
+def _embedding_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> Any:
+    index, (padding, by_count) = inputs[0], params
+    if by_count:
+        a = index._array
+        counts = np.bincount(a.reshape(-1), minlength=1)[a] if a.size else np.ones(a.shape)
+        g = g * constant((1.0 / counts).astype(g.dtype)[..., None])  # type: ignore[operator]
     if padding is not None:
         g = where(unsqueeze(index == padding, -1), 0.0, g)
     return None, _add_slices(g, index, 0, nodes[1].shape[0])
@@ -348,8 +356,10 @@ def embedding(
 ) -> Tensor:
     """The rows of weight (V, D) at input (any shape of integers in [0, V)): input.shape + (D,).
 
-    padding_idx: a row that gets no gradient. max_norm (with its norm_type), scale_grad_by_freq and
-    sparse are not supported. Raises IndexError when a value is out of range, ValueError.
+    padding_idx: a row that gets no gradient. max_norm: the rows used are first shortened, in place,
+    to this norm (of order norm_type). scale_grad_by_freq: the gradient of a row is divided by how
+    often it is used. sparse is not supported. Raises IndexError when a value is out of range,
+    ValueError.
 
     >>> import tilegrad as tg
     >>> from tilegrad.nn.functional import embedding
@@ -358,10 +368,8 @@ def embedding(
             [1.]])
     """
     at = index_tensor(input, "embedding")
-    refused = {"max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
-    for name, value in refused.items():
-        if value is not None and value is not False:
-            raise TgValueError(f"embedding: {name} is not supported, got {value}")
+    if sparse:
+        raise TgValueError(f"embedding: sparse is not supported, got {sparse}")
     if weight.ndim != 2:
         raise ShapeError(f"embedding: expects weight (V, D), got shape {weight.shape}")
     rows = weight.shape[0]
@@ -370,8 +378,24 @@ def embedding(
             raise TgIndexError(f"embedding: padding_idx {padding_idx} is out of range for {rows}")
         padding_idx %= rows
     _require_range("embedding", at, rows, "index")
+    if max_norm is not None:
+        _shorten(weight, at, number(max_norm, "embedding", "max_norm", 0.0), norm_type)
     y = kernels.of(weight._array).take(weight._array, at._array, 0)
-    return record(EMBEDDING, y, (at, weight), padding_idx)
+    return record(EMBEDDING, y, (at, weight), (padding_idx, bool(scale_grad_by_freq)))
+
+
+@no_grad()
+def _shorten(weight: Tensor, at: Tensor, limit: float, order: float) -> None:
+    """Shortens the rows of weight at the indices to the norm limit, in place."""
+    from .moments import norm
+
+    rows = constant(np.unique(at._array))
+    part = take_slices(weight, rows, 0)
+    size = norm(part, order, 1, True)
+    factor = limit / (size + 1e-7)  # type: ignore[operator]
+    long: Any = size > limit  # type: ignore[operator]
+    if long._array.any():
+        setitem(weight, rows, part * where(long, factor, 1.0))  # type: ignore[operator]
 
 
 def one_hot(input: Any, num_classes: int = -1) -> Tensor:

@@ -144,7 +144,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     >>> pad(tg.tensor([1, 2, 3]), (2, 1), mode="reflect")
     tensor([3, 2, 1, 2, 3, 2])
     """
-    sides = [int(n) for n in pad]
+    input, sides = as_operand(input, "pad"), [int(n) for n in pad]
     if len(sides) % 2 or len(sides) > 2 * input.ndim:
         raise ShapeError(
             f"pad: expects pairs for at most {input.ndim} axes of shape {input.shape}, got {sides}"

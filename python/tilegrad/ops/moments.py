@@ -128,8 +128,9 @@ def norm(
 ) -> Tensor:
     """The p-norm sum(|x|**p)**(1/p) over the axes dim.
 
-    p: a number, inf, -inf, 0 (the count of non-zeros), or "fro" or None (2). input: floating. The
-    gradient at the origin is 0. Raises DTypeError for integers, ValueError for an unknown p.
+    p: a number, inf, -inf, 0 (the count of non-zeros), "fro" or None (2), or "nuc", the sum of the
+    singular values of the matrices in two axes dim. input: floating. The gradient at the origin is
+    0. Raises DTypeError for integers, ValueError for an unknown p.
 
     >>> import tilegrad as tg
     >>> tg.norm(tg.tensor([3.0, 4.0]))
@@ -142,10 +143,14 @@ def norm(
         raise DTypeError(f"norm: expects a floating tensor, got {x.dtype}")
     if x.dtype.itemsize == 2:  # a half sum could overflow
         return convert(norm(convert(x, dtypes.float32), p, dim, keepdim), x.dtype)
+    if p == "nuc":
+        from ..linalg import matrix_norm
+
+        return matrix_norm(x, "nuc", (-2, -1) if dim is None and x.ndim == 2 else dim, keepdim)
     axes = axes_of(dim, x.ndim, "norm")
     order = 2.0 if p is None or p == "fro" else p
     if isinstance(order, str):
-        raise TgValueError(f"norm: p is a number, 'fro' or None, got {p!r}")
+        raise TgValueError(f"norm: p is a number, 'fro', 'nuc' or None, got {p!r}")
     order = number(order, "norm", "p")
     if order == 2.0:
         with_square = sum(x.detach().square(), axes, keepdim)

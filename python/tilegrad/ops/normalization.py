@@ -13,7 +13,7 @@ from ..grad_mode import no_grad
 from ..tensor import Tensor
 from .moments import norm
 from .reduce import mean as mean_
-from .rules import convert, explicit, record, sum_to
+from .rules import as_operand, convert, explicit, record, sum_to
 from .shape import reshape
 
 _new = Tensor._new
@@ -132,6 +132,7 @@ def batch_norm(
             [ 1.]])
     """
     op = "batch_norm"
+    input = as_operand(input, op)
     _floating(op, input, 2)
     channels = input.shape[1]
     w = _checked(op, "weight", weight, input, (channels,))
@@ -203,6 +204,7 @@ def layer_norm(
     tensor([-1.,  1.])
     """
     op = "layer_norm"
+    input = as_operand(input, op)
     _floating(op, input, 1)
     shape = tuple(normalized_shape)
     ndim = len(shape)
@@ -250,6 +252,7 @@ def group_norm(
     tensor([[-1.,  1.]])
     """
     op = "group_norm"
+    input = as_operand(input, op)
     _floating(op, input, 2)
     channels = input.shape[1]
     if num_groups < 1 or channels % num_groups:
@@ -268,6 +271,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -
     >>> tg.nn.functional.normalize(tg.tensor([[3.0, 4.0]]))
     tensor([[0.6, 0.8]])
     """
+    input = as_operand(input, "normalize")
     return input / norm(input, p, dim, True).clamp(min=eps)
 
 

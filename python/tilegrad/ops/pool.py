@@ -260,4 +260,6 @@ adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = map(_make_adapti
 FUNCTIONAL = tuple(
     f"{kind}_pool{n}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max") for n in (1, 2, 3)
 )
-"""Published in ``nn.functional`` only, as in PyTorch."""
+"""Published in ``nn.functional``."""
+
+__all__ = ["adaptive_avg_pool1d", "avg_pool1d", "max_pool1d", "max_pool2d", "max_pool3d"]

@@ -16,7 +16,7 @@ from ..generator import Generator, default_generator
 from ..tensor import Tensor, check_device
 from .create import _shape
 from .index import extreme
-from .rules import as_operand, convert, linear, number, promote, record, scalar
+from .rules import as_operand, convert, linear, number, promote, record, scalar, sizes_of
 from .shape import broadcast_shapes, expand
 
 _new = Tensor._new
@@ -219,6 +219,7 @@ def randperm(
     [0, 1, 2, 3]
     """
     check_device(device)
+    (n,) = sizes_of((n,), "randperm")
     if n < 0:
         raise TgValueError(f"randperm: n must not be negative, got {n}")
     # 64 random bits per element: their order is a uniform permutation (ties do not happen).
@@ -297,7 +298,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     tensor([1., 1., 1.])
     """
     p = _probability("dropout", p)
-    y = input
+    input = y = as_operand(input, "dropout")
     if training and p > 0:
         _floating("dropout", input.dtype)
         y = _dropped(input, p, *default_generator.take(input._array.size))
@@ -315,6 +316,7 @@ def _channel_dropout(ndim: int) -> Callable:
     name = f"dropout{ndim}d"
 
     def fn(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        input = as_operand(input, name)
         if input.ndim not in (ndim + 1, ndim + 2):
             raise ShapeError(f"{name}: expects {ndim} spatial axes, got shape {input.shape}")
         p_ = _probability(name, p)

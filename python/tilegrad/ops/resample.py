@@ -20,7 +20,7 @@ from .binary import where
 from .index import gather, take_slices
 from .matmul import matmul
 from .pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
-from .rules import constant, convert
+from .rules import as_operand, constant, convert
 from .shape import broadcast_to, movedim, reshape
 from .unary import clamp
 
@@ -157,7 +157,7 @@ def upsample(
     >>> tg.nn.functional.upsample(tg.zeros(1, 1, 2, 2), scale_factor=2).shape
     (1, 1, 4, 4)
     """
-    return interpolate(input, size, scale_factor, mode, align_corners)
+    return interpolate(as_operand(input, "upsample"), size, scale_factor, mode, align_corners)
 
 
 def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
@@ -167,7 +167,7 @@ def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) 
     >>> tg.nn.functional.upsample_nearest(tg.zeros(1, 1, 2, 2), 3).shape
     (1, 1, 3, 3)
     """
-    return interpolate(input, size, scale_factor)
+    return interpolate(as_operand(input, "upsample_nearest"), size, scale_factor)
 
 
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
@@ -177,7 +177,8 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     >>> tg.nn.functional.upsample_bilinear(tg.zeros(1, 1, 2, 2), 3).shape
     (1, 1, 3, 3)
     """
-    return interpolate(input, size, scale_factor, "bilinear", True)
+    x = as_operand(input, "upsample_bilinear")
+    return interpolate(x, size, scale_factor, "bilinear", True)
 
 
 # --- sampling on a grid ---------------------------------------------------------------------------

@@ -230,8 +230,8 @@ def convert(x: Tensor, dtype: np.dtype) -> Tensor:
 CAST = linear("to", lambda g, dtype, shape: convert(g, dtype))
 
 
-def as_operand(x: Any, op: str) -> Tensor:
-    """A tensor, an array or a number as a Tensor; arrays share memory."""
+def as_operand(x: Any, op: str, name: str = "input") -> Tensor:
+    """A tensor, an array or a number as a Tensor; arrays share memory. name: of the argument."""
     if isinstance(x, Tensor):
         return x
     if isinstance(x, (bool, int, float, np.generic)):
@@ -240,7 +240,7 @@ def as_operand(x: Any, op: str) -> Tensor:
         from ..tensor import from_numpy
 
         return from_numpy(x)
-    raise DTypeError(f"{op}: expects tensors, arrays or numbers, got {type(x).__name__}")
+    raise DTypeError(f"{op}: {name} must be a tensor, array or number, got {type(x).__name__}")
 
 
 def assigned(op: str, value: Any, dtype: np.dtype) -> Tensor:
@@ -264,7 +264,11 @@ def result_type(*operands: Any) -> np.dtype:
         elif isinstance(x, np.dtype):
             d, k = x, 0
         else:
-            d, k = dtypes.scalar_dtype(x), 2
+            try:
+                d, k = dtypes.scalar_dtype(x), 2
+            except DTypeError as e:
+                what = "input" if x is operands[0] else "operand"
+                raise DTypeError(f"result_type: {what} {e}") from None
         before = kinds[k]
         kinds[k] = d if before is None else dtypes.promote_types(before, d)
     r = dtypes.combine(*kinds)
@@ -279,7 +283,7 @@ def promote(op: str, *operands: Any, floating: bool = False) -> list[Tensor]:
     try:
         dtype = result_type(*operands)
     except DTypeError as e:
-        raise DTypeError(f"{op}: {e}") from None
+        raise DTypeError(f"{op}: {str(e).removeprefix('result_type: ')}") from None
     if floating and not dtypes.is_floating(dtype) and dtype.kind != "c":
         dtype = dtypes.get_default_dtype()
     out = []

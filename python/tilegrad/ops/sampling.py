@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..generator import Generator
 from ..tensor import Tensor
-from .random import _draw
-from .rules import as_operand, constant
+from .binary import add, mul
+from .random import _draw, _into, rand, randn
+from .rules import as_operand, constant, convert
+from .unary import exp
 
 
 def multinomial(
@@ -81,6 +85,85 @@ def poisson(input: Any, generator: Generator | None = None) -> Tensor:
     return constant(np.asarray(stream.poisson(rate)).astype(x.dtype))
 
 
-METHODS: dict[str, Any] = {"multinomial": multinomial}
+# --- in place -------------------------------------------------------------------------------------
+def _drawn_in(op: str, x: Tensor) -> np.dtype:
+    """The dtype of the numbers behind those of a floating tensor: never a half type."""
+    if not dtypes.is_floating(x.dtype):
+        raise DTypeError(f"{op}: expects a floating tensor, got {x.dtype}")
+    return dtypes.float64 if x.dtype == dtypes.float64 else dtypes.float32
+
+
+def _filled(op: str, x: Tensor, generator: Generator | None, of_uniform: Callable) -> Tensor:
+    """x overwritten with a function of uniform numbers in [0, 1)."""
+    u = rand(x.shape, generator=generator, dtype=_drawn_in(op, x))._array.astype(np.float64)
+    with np.errstate(all="ignore"):
+        y = of_uniform(u)
+    return _into(op, x, constant(np.asarray(y).astype(x.dtype)))
+
+
+def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
+    """Filled with exponential random numbers of rate lambd > 0; returns the tensor. DTypeError for
+    integers, ValueError.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(3).exponential_().min().item() >= 0
+    True
+    """
+    if not lambd > 0:
+        raise TgValueError(f"exponential_: expects lambd > 0, got {lambd}")
+    return _filled("exponential_", input, generator, lambda u: -np.log1p(-u) / lambd)
+
+
+def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Filled with how many trials of probability p, in (0, 1), it takes to succeed; returns the
+    tensor. DTypeError for integers, ValueError.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(3).geometric_(0.5).min().item() >= 1
+    True
+    """
+    if not 0 < p < 1:
+        raise TgValueError(f"geometric_: expects p in (0, 1), got {p}")
+    return _filled(
+        "geometric_", input, generator, lambda u: np.floor(np.log1p(-u) / math.log1p(-p)) + 1
+    )
+
+
+def log_normal_(
+    input: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with e to the power of normal random numbers; returns the tensor. DTypeError for
+    integers, ValueError for std <= 0.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(3).log_normal_().min().item() >= 0
+    True
+    """
+    if not std > 0:
+        raise TgValueError(f"log_normal_: expects std > 0, got {std}")
+    z = randn(input.shape, generator=generator, dtype=_drawn_in("log_normal_", input))
+    return _into("log_normal_", input, convert(exp(add(mul(z, std), mean)), input.dtype))
+
+
+def cauchy_(
+    input: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with Cauchy random numbers around median, of half width sigma > 0; returns the tensor.
+    DTypeError for integers, ValueError.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(3).cauchy_().shape
+    (3,)
+    """
+    if not sigma > 0:
+        raise TgValueError(f"cauchy_: expects sigma > 0, got {sigma}")
+    return _filled(
+        "cauchy_", input, generator, lambda u: median + sigma * np.tan(math.pi * (u - 0.5))
+    )
+
+
+METHODS: dict[str, Any] = {
+    f.__name__: f for f in (multinomial, cauchy_, exponential_, geometric_, log_normal_)
+}
 
 __all__ = ["multinomial", "poisson"]

@@ -10,11 +10,12 @@ import numpy as np
 
 from .. import dtypes, kernels
 from ..device import check_device
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
 from .rules import (
     BROADCAST,
+    as_operand,
     axes_of,
     axis_of,
     convert,
@@ -27,7 +28,8 @@ from .rules import (
 )
 
 contiguous_format, channels_last, preserve_format = "contiguous", "channels_last", "preserve"
-_FORMATS = (contiguous_format, channels_last, preserve_format, "channels_last_3d")
+channels_last_3d = "channels_last_3d"
+_FORMATS = (contiguous_format, channels_last, preserve_format, channels_last_3d)
 
 
 # --- reshape --------------------------------------------------------------------------------------
@@ -318,6 +320,8 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """
     try:
         return np.broadcast_shapes(*shapes)
+    except TypeError as e:
+        raise DTypeError(f"broadcast_shapes: shapes must be ints and tuples of ints: {e}") from None
     except ValueError:
         raise ShapeError(f"broadcast_shapes: {shapes} do not broadcast") from None
 
@@ -329,8 +333,9 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     >>> [x.shape for x in tg.broadcast_tensors(tg.zeros(2, 1), tg.zeros(3))]
     [(2, 3), (2, 3)]
     """
-    shape = broadcast_shapes(*[x.shape for x in tensors])
-    return tuple(expand(x, shape) for x in tensors)
+    given = [as_operand(x, "broadcast_tensors", "tensors") for x in tensors]
+    shape = broadcast_shapes(*[x.shape for x in given])
+    return tuple(expand(x, shape) for x in given)
 
 
 # --- copies ---------------------------------------------------------------------------------------
@@ -483,7 +488,8 @@ swapdims = transpose
 moveaxis, ravel = movedim, flatten
 
 __all__ = [
-    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "channels_last", "clone",
+    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "channels_last",
+    "channels_last_3d", "clone",
     "contiguous_format", "flatten", "matrix_transpose", "moveaxis", "movedim", "permute",
     "preserve_format", "ravel", "reshape", "squeeze", "swapaxes", "swapdims", "t",
     "transpose", "unflatten", "unsqueeze",

@@ -15,7 +15,7 @@ from ..kernels.contract import UNARY
 from ..tensor import Tensor
 from .binary import add, mul
 from .elementwise import add_inplace, real_operand
-from .rules import elementwise, record
+from .rules import elementwise, record, sizes_of
 from .unary import exp
 
 _ERF, _ERFC = UNARY.index("erf"), UNARY.index("erfc")
@@ -125,6 +125,7 @@ def polygamma(n: int, input: Any) -> Tensor:
     >>> tg.polygamma(1, tg.tensor([1.0]))
     tensor([1.6449])
     """
+    (n,) = sizes_of((n,), "polygamma")
     if n < 0:
         raise TgValueError(f"polygamma: n must not be negative, got {n}")
     return _polygamma(int(n), real_operand("polygamma", input, True))

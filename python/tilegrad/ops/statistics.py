@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
+from ..host import host_array
 from ..tensor import Tensor
 from .binary import add, eq, logical_xor, mul, pow, sub, true_divide, where
 from .index import gather_along, index_tensor
@@ -245,6 +246,49 @@ def nanquantile(
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
+# --- histograms -----------------------------------------------------------------------------------
+class Histogram(NamedTuple):
+    """What histogram returns."""
+
+    hist: Tensor
+    bin_edges: Tensor
+
+
+def histogram(
+    input: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False
+) -> Histogram:
+    """How many elements fall between neighbouring edges, and the edges, in input's dtype.
+
+    bins: the number of equal parts of range (low, high), the extremes of input unless given, or
+    ascending edges. weight: what each element counts, of input's shape and dtype; density: as a
+    density, whose integral is 1. The last part includes its upper edge. No gradient passes. Raises
+    DTypeError for integers, ShapeError, ValueError.
+
+    >>> import tilegrad as tg
+    >>> tg.histogram(tg.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 2.0)).hist
+    tensor([0., 3.])
+    """
+    x = as_operand(input, "histogram")
+    _floating("histogram", x)
+    weights = None if weight is None else as_operand(weight, "histogram", "weight")
+    if weights is not None and (weights.shape, weights.dtype) != (x.shape, x.dtype):
+        raise ShapeError(f"histogram: weight of shape {weights.shape} and {weights.dtype} does not "
+                         f"fit input of shape {x.shape} and {x.dtype}")  # fmt: skip
+    edges: Any = bins
+    if not isinstance(bins, int):
+        edges = np.asarray(host_array(bins), np.float64)
+    wide: list[Any] = [
+        None if t is None else np.asarray(t._array, np.float64).ravel() for t in (x, weights)
+    ]
+    if wide[0].size == 0 and range is None:
+        range = (0.0, 1.0)
+    try:
+        counts, limits = np.histogram(wide[0], edges, range, density=density, weights=wide[1])
+    except ValueError as e:
+        raise TgValueError(f"histogram: {e}") from None
+    return Histogram(constant(counts.astype(x.dtype)), constant(limits.astype(x.dtype)))
+
+
 # --- covariance -----------------------------------------------------------------------------------
 def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
     """The covariances of the rows of a matrix, whose columns are observations; of a vector, its
@@ -395,11 +439,13 @@ trapz = trapezoid
 METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        corrcoef, cov, cummax, cummin, diff, logcumsumexp, nanmean, nanquantile, nansum, quantile,
+        corrcoef, cov, cummax, cummin, diff, histogram, logcumsumexp, nanmean, nanquantile,
+        nansum, quantile,
     )
 }  # fmt: skip
 
 __all__ = [
-    "corrcoef", "cov", "cummax", "cummin", "cumulative_trapezoid", "diff", "logcumsumexp",
-    "nanmean", "nanquantile", "nansum", "quantile", "trapezoid", "trapz", "unravel_index", "vander",
+    "corrcoef", "cov", "cummax", "cummin", "cumulative_trapezoid", "diff", "histogram",
+    "logcumsumexp", "nanmean", "nanquantile", "nansum", "quantile", "trapezoid", "trapz",
+    "unravel_index", "vander",
 ]  # fmt: skip

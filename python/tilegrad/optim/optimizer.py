@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ..errors import StateError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import enable_grad, no_grad
+from ..hooks import Handle, next_key
 from ..nn.module import zero_grads
 from ..ops.rules import number
 from ..tensor import Tensor, as_tensor
@@ -115,6 +117,28 @@ class Optimizer:
             self._update(group)
         return loss
 
+    def _register(self, table: str, hook: Callable) -> Handle:
+        """A hook around step; the first one of an optimizer gives it a step of its own."""
+        hooks = self.__dict__.setdefault(table, {})
+        key = next_key()
+        hooks[key] = hook
+        if "step" not in self.__dict__:
+            self.step = MethodType(_step_with_hooks, self)  # type: ignore[method-assign]
+        return Handle(hooks, key)
+
+    def register_step_pre_hook(self, hook: Callable) -> Handle:
+        """Calls hook(optimizer, args, kwargs) before every step; what it returns, unless None, is
+        the args and kwargs that step gets."""
+        return self._register("_step_pre_hooks", hook)
+
+    def register_step_post_hook(self, hook: Callable) -> Handle:
+        """Calls hook(optimizer, args, kwargs) after every step."""
+        return self._register("_step_post_hooks", hook)
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_out = ("step", "_step_pre_hooks", "_step_post_hooks")
+        return {k: v for k, v in self.__dict__.items() if k not in left_out}
+
     def _update(self, group: dict[str, Any]) -> None:
         """Changes the parameters of a group that have a gradient, one after the other."""
         l1 = group.get("l1_decay", 0.0)
@@ -201,3 +225,19 @@ class Optimizer:
             lines.append(f"  Parameter Group {i}")
             lines += [f"    {k}: {v}" for k, v in sorted(g.items()) if k != "params"]
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
+
+
+def _step_with_hooks(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+    for hook in list(self.__dict__.get("_step_pre_hooks", {}).values()):
+        replaced = hook(self, args, kwargs)
+        if replaced is not None:
+            if not (isinstance(replaced, tuple) and len(replaced) == 2):
+                raise TypeError(
+                    f"{type(self).__name__}.step: a hook returns None or (args, kwargs), got "
+                    f"{type(replaced).__name__}"
+                )
+            args, kwargs = replaced
+    loss = type(self).step(self, *args, **kwargs)
+    for hook in list(self.__dict__.get("_step_post_hooks", {}).values()):
+        hook(self, args, kwargs)
+    return loss

@@ -1,10 +1,15 @@
 """Helpers for the gradients, the parameters and the weights of a model."""
 
 from . import rnn as rnn
+from .clip_grad import clip_grad_norm as clip_grad_norm
 from .clip_grad import clip_grad_norm_ as clip_grad_norm_
 from .clip_grad import clip_grad_value_ as clip_grad_value_
 from .clip_grad import clip_grads_with_norm_ as clip_grads_with_norm_
 from .clip_grad import get_total_norm as get_total_norm
+from .fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
+from .fusion import fuse_conv_bn_weights as fuse_conv_bn_weights
+from .fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
+from .fusion import fuse_linear_bn_weights as fuse_linear_bn_weights
 from .weights import parameters_to_vector as parameters_to_vector
 from .weights import remove_spectral_norm as remove_spectral_norm
 from .weights import remove_weight_norm as remove_weight_norm

@@ -14,7 +14,13 @@ from ...errors import ValueError as TgValueError
 from ...grad_mode import no_grad
 from ...tensor import Tensor, tensor
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
+__all__ = [
+    "clip_grad_norm",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
+]
 
 
 def _listed(tensors: Tensor | Iterable[Tensor]) -> list[Any]:
@@ -134,3 +140,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         raise TgValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     for g in _grads(parameters):
         g.clamp_(-bound, bound)
+
+
+clip_grad_norm = clip_grad_norm_

@@ -82,31 +82,51 @@ def _taken(op: str, module: Module, name: str) -> Any:
     return w
 
 
-def _made_by(module: Module, name: str, compute: Any, kind: str) -> None:
-    """Lets compute(module) give the attribute of a name, now and before every call."""
+class _Made:
+    """Before every call gives a module the attribute of a name, computed from its parameters; an
+    object of a class, so that modules can be copied and pickled."""
 
-    def hook(layer: Module, args: Any) -> None:
-        object.__setattr__(layer, name, compute(layer))
+    kind = ""
 
-    handle = module.register_forward_pre_hook(hook)
-    module.__dict__.setdefault("_computed", {})[name] = (kind, handle, compute)
-    object.__setattr__(module, name, compute(module))
+    def __init__(self, name: str, axis: int | None) -> None:
+        self.name, self.axis = name, axis
+
+    def __call__(self, layer: Any, args: Any = ()) -> None:
+        object.__setattr__(layer, self.name, self.value(layer))
+
+    def value(self, layer: Any) -> Any:
+        raise NotImplementedError
+
+    def of(self, module: Module) -> Module:
+        """Begins with a module, and returns it."""
+        handle = module.register_forward_pre_hook(self)
+        module.__dict__.setdefault("_computed", {})[self.name] = (self, handle)
+        self(module)
+        return module
 
 
 def _made_plain(op: str, module: Module, name: str, kind: str, parts: tuple[str, ...]) -> Module:
     """Registers the attribute of a name as a parameter of the value it has."""
     made = module.__dict__.get("_computed", {})
-    if name not in made or made[name][0] != kind:
+    if name not in made or made[name][0].kind != kind:
         raise TgValueError(f"{op}: {name!r} of {type(module).__name__} has no {kind}")
-    _, handle, compute = made.pop(name)
+    maker, handle = made.pop(name)
     with no_grad():
-        value = compute(module).detach()
+        value = maker.value(module).detach()
     handle.remove()
     del module.__dict__[name]
     for part in parts:
         delattr(module, name + part)
     module.register_parameter(name, Parameter(value))
     return module
+
+
+class _WeightNorm(_Made):
+    kind = "weight_norm"
+
+    def value(self, layer: Any) -> Any:
+        direction = getattr(layer, self.name + "_v")
+        return direction * (getattr(layer, self.name + "_g") / _norm_except(direction, self.axis))
 
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
@@ -125,13 +145,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     del module._parameters[name]
     module.register_parameter(name + "_g", Parameter(g))
     module.register_parameter(name + "_v", Parameter(v))
-
-    def compute(layer: Any) -> Any:
-        direction = getattr(layer, name + "_v")
-        return direction * (getattr(layer, name + "_g") / _norm_except(direction, axis))
-
-    _made_by(module, name, compute, "weight_norm")
-    return module
+    return _WeightNorm(name, axis).of(module)
 
 
 def remove_weight_norm(module: Module, name: str = "weight") -> Module:
@@ -143,6 +157,32 @@ def remove_weight_norm(module: Module, name: str = "weight") -> Module:
     ['bias', 'weight']
     """
     return _made_plain("remove_weight_norm", module, name, "weight_norm", ("_g", "_v"))
+
+
+class _SpectralNorm(_Made):
+    kind = "spectral_norm"
+    axis: int
+    iterations = 1
+    eps = 1e-12
+
+    def unit(self, t: Any) -> Any:
+        return t / ops.clamp(ops.norm(t), self.eps)
+
+    def value(self, layer: Any) -> Any:
+        name = self.name
+        weight = getattr(layer, name + "_orig")
+        matrix = _rows(weight, self.axis)
+        if layer.training:
+            with no_grad():
+                left, right = getattr(layer, name + "_u"), getattr(layer, name + "_v")
+                for _ in range(self.iterations):
+                    right = self.unit(ops.mv(matrix.T, left))
+                    left = self.unit(ops.mv(matrix, right))
+                # New buffers: those of the call before may be saved for its backward pass.
+                setattr(layer, name + "_u", left)
+                setattr(layer, name + "_v", right)
+        left, right = getattr(layer, name + "_u"), getattr(layer, name + "_v")
+        return weight / ops.dot(left, ops.mv(matrix, right))
 
 
 def spectral_norm(
@@ -170,34 +210,16 @@ def spectral_norm(
     w = _taken("spectral_norm", module, name)
     axis = (1 if "Transpose" in type(module).__name__ else 0) if dim is None else dim
 
-    def unit(t: Any) -> Any:
-        return t / ops.clamp(ops.norm(t), eps)
-
+    maker = _SpectralNorm(name, axis)
+    maker.iterations, maker.eps = n_power_iterations, eps
     with no_grad():
         m = _rows(w, axis)
-        u, v = (unit(ops.randn(n).to(w.dtype)) for n in m.shape)  # type: ignore[attr-defined]
+        u, v = (maker.unit(ops.randn(n).to(w.dtype)) for n in m.shape)  # type: ignore[attr-defined]
     del module._parameters[name]
     module.register_parameter(name + "_orig", w)
     module.register_buffer(name + "_u", u)
     module.register_buffer(name + "_v", v)
-
-    def compute(layer: Any) -> Any:
-        weight = getattr(layer, name + "_orig")
-        matrix = _rows(weight, axis)
-        if layer.training:
-            with no_grad():
-                left, right = getattr(layer, name + "_u"), getattr(layer, name + "_v")
-                for _ in range(n_power_iterations):
-                    right = unit(ops.mv(matrix.T, left))
-                    left = unit(ops.mv(matrix, right))
-                # New buffers: those of the call before may be saved for its backward pass.
-                setattr(layer, name + "_u", left)
-                setattr(layer, name + "_v", right)
-        left, right = getattr(layer, name + "_u"), getattr(layer, name + "_v")
-        return weight / ops.dot(left, ops.mv(matrix, right))
-
-    _made_by(module, name, compute, "spectral_norm")
-    return module
+    return maker.of(module)
 
 
 def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
