@@ -1,11 +1,13 @@
-// Recurrent layers over whole sequences: per step one matrix product, then the gates row by row.
-// The products of the input with its weight are the caller's, one for all steps.
+// Recurrent layers over whole sequences. The recurrent weight is packed once; in every step the
+// sums of a block of units are followed at once by its gates and by the packing of its new states,
+// which the next step multiplies. The products of the input with its weight are the caller's, one
+// for all steps.
 #include <algorithm>
 
 #include "core/args.h"
-#include "core/parallel.h"
+#include "core/rounds.h"
 #include "core/run.h"
-#include "cpu/gemm.h"
+#include "cpu/gemm_packed.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/recurrent_kernels.h"
 #include "ops/copy/prepare.h"
@@ -15,7 +17,14 @@ namespace {
 
 enum Op { kTanh, kRelu, kLstm, kGru, kOps };
 constexpr int kGates[kOps] = {1, 1, 4, 3};
-constexpr int64_t kGrain = 512;  // hidden units a thread should at least take
+constexpr int64_t kGrain = 512;       // hidden units a thread should at least take
+constexpr int64_t kMostSums = 65536;  // of a step that stay in the second-level cache,
+constexpr int64_t kFewestRows = 56;   // unless the weight would serve fewer samples than this
+constexpr double kPerThread = 1e6;    // multiply-adds worth waking a thread for
+constexpr double kWait = 5e4;         // multiply-adds in the time of a barrier
+constexpr double kNearBytes = 7e5;    // weights that stay in the second-level cache; a weight from
+constexpr double kNearRows = 2;       // there costs as much as so many multiply-adds,
+constexpr double kFarRows = 8;        // and one from farther away as much as these
 
 template <class T>
 const RecurrentRows<T>& rows();
@@ -48,8 +57,8 @@ T* block(T* base, T* initial, int64_t t, int64_t size) {
 
 // C (batch x n) = or += A (batch x k) B, B[p][j] at b[p * b_step + j * b_lane].
 template <class T>
-void product(int64_t m, int64_t n, int64_t k, const T* a, const T* b, int64_t b_lane,
-             int64_t b_step, T* c, bool accumulate, const T* bias, bool* memory) {
+bool product(int64_t m, int64_t n, int64_t k, const T* a, const T* b, int64_t b_lane,
+             int64_t b_step, T* c, bool accumulate, const T* bias) {
   Gemm<T> g;
   g.m = m;
   g.n = n;
@@ -65,7 +74,57 @@ void product(int64_t m, int64_t n, int64_t k, const T* a, const T* b, int64_t b_
   g.c.col_stride = 1;
   g.accumulate = accumulate;
   g.col_bias = bias;
-  *memory &= gemm(g);
+  return gemm(g);
+}
+
+// How threads share a sequence. Parts of the batch need nothing of each other; parts of the units
+// exchange their states, so that they wait for each other after every step.
+struct Grid {
+  int64_t down = 1, across = 1;  // parts of the batch and of the units
+  int64_t panel;                 // parts of the units are multiples of this
+};
+
+template <class T>
+Grid grid_of(const Params& p, int64_t panel) {
+  Grid grid;
+  grid.panel = panel;
+  const int64_t panels = ceil_div(p.units, panel);
+  const double per_row = double(p.gates()) * double(p.units);
+  const double worth = double(p.steps) * double(p.batch) * per_row / kPerThread;
+  const int64_t threads = int64_t(std::min(double(num_threads()), std::max(worth, 1.0)));
+  double best = 0;
+  for (int64_t across = 1; across <= std::min(threads, panels); ++across) {
+    const int64_t down = std::min(threads / across, p.batch);
+    const double weights = per_row * double(ceil_div(panels, across)) / double(panels);
+    const double load = weights * sizeof(T) <= kNearBytes ? kNearRows : kFarRows;
+    const double wait = across > 1 ? kWait : 0;
+    const double cost = weights * (double(ceil_div(p.batch, down)) + load) + wait;
+    if (best != 0 && cost >= best) continue;
+    best = cost;
+    grid.down = down;
+    grid.across = across;
+  }
+  if (grid.across == 1)
+    grid.down = std::max(grid.down, std::min(ceil_div(p.batch * p.gates(), kMostSums),
+                                             ceil_div(p.batch, kFewestRows)));
+  return grid;
+}
+
+// Calls body(round, rows, units) for every part and the rounds 0 to p.steps in order.
+template <class F>
+void walk(const Params& p, const Grid& grid, F body) {
+  const int64_t panels = ceil_div(p.units, grid.panel), parts = grid.down * grid.across;
+  const auto part = [&](int64_t round, int64_t i) {
+    const Part some = part_of(panels, grid.across, i % grid.across);
+    const int64_t first = some.begin * grid.panel;
+    body(round, part_of(p.batch, grid.down, i / grid.across),
+         Part{first, std::min(p.units, some.end() * grid.panel) - first});
+  };
+  if (grid.across > 1) return parallel_rounds(p.steps + 1, parts, part);
+  parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t round = 0; round <= p.steps; ++round) part(round, i);
+  });
 }
 
 // views: gates, h0, c0, w, bias, lengths, h, c, saved, hidden (a step's sums), ok.
@@ -73,41 +132,80 @@ void forward_kernel(const Params& p, const View* v) {
   dispatch_compute(v[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const RecurrentRows<T>& f = rows<T>();
-    const int64_t n = p.units, size = p.batch * n, wide = p.batch * p.gates();
+    const int64_t n = p.units, size = p.batch * n, row = p.gates(), wide = p.batch * row;
     const int64_t* lengths = v[5].ptr<int64_t>();
-    const T* gates = v[0].ptr<T>();
+    const T *gates = v[0].ptr<T>(), *h0 = v[1].ptr<T>(), *w = v[3].ptr<T>(), *bias = v[4].ptr<T>();
     T *h = v[6].ptr<T>(), *c = v[7].ptr<T>(), *saved = v[8].ptr<T>(), *hidden = v[9].ptr<T>();
-    bool memory = true;
-    for (int64_t s = 0; s < p.steps; ++s) {
-      const int64_t t = p.at(s), u = p.before(s);
-      const T* before = block<const T>(h, v[1].ptr<T>(), u, size);
-      const T* c_before = block<const T>(c, v[2].ptr<T>(), u, size);
-      T* sums = p.op == kGru ? hidden : p.op == kLstm ? saved + t * wide : h + t * size;
-      if (p.op != kGru) std::copy(gates + t * wide, gates + (t + 1) * wide, sums);
-      product(p.batch, p.gates(), n, before, v[3].ptr<T>(), n, int64_t(1), sums, p.op != kGru,
-              p.op == kGru ? v[4].ptr<T>() : nullptr, &memory);
-      parallel_for(p.batch, p.grain(), [&](int64_t begin, int64_t end) {
-        for (int64_t b = begin; b < end; ++b) {
-          T* out = h + t * size + b * n;
-          const int64_t at = b * p.gates(), own = (t * p.batch + b) * 4 * n;
-          if (lengths != nullptr && t >= lengths[b]) {
-            std::copy(before + b * n, before + (b + 1) * n, out);
-            if (p.op == kLstm)
-              std::copy(c_before + b * n, c_before + (b + 1) * n, c + t * size + b * n);
-            if (p.op >= kLstm) std::fill(saved + own, saved + own + 4 * n, T(0));
-          } else if (p.op == kTanh) {
-            f.tanh(n, out);
-          } else if (p.op == kRelu) {
-            f.relu(n, out);
-          } else if (p.op == kLstm) {
-            f.lstm(n, sums + at, c_before + b * n, c + t * size + b * n, out);
-          } else {
-            f.gru(n, gates + t * wide + at, sums + at, before + b * n, saved + own, out);
-          }
+    const auto sums_of = [&](int64_t t) {
+      return p.op == kGru ? hidden : p.op == kLstm ? saved + t * wide : h + t * size;
+    };
+    // The states of step s from its sums.
+    const auto finish = [&](int64_t s, Part samples, Part units) {
+      const int64_t t = p.at(s), u = p.before(s), k = units.begin, count = units.count;
+      const T* before = block<const T>(h, h0, u, size) + k;
+      const T* c_before = block<const T>(c, v[2].ptr<T>(), u, size) + k;
+      for (int64_t b = samples.begin; b < samples.end(); ++b) {
+        const int64_t at = b * row + k, own = (t * p.batch + b) * 4 * n + k;
+        T *out = h + t * size + b * n + k, *sums = sums_of(t) + at;
+        T* cell = p.op == kLstm ? c + t * size + b * n + k : nullptr;
+        if (lengths != nullptr && t >= lengths[b]) {
+          std::copy(before + b * n, before + b * n + count, out);
+          if (p.op == kLstm) std::copy(c_before + b * n, c_before + b * n + count, cell);
+          for (int64_t j = 0; j < 4 && p.op >= kLstm; ++j)
+            std::fill(saved + own + j * n, saved + own + j * n + count, T(0));
+        } else if (p.op == kTanh) {
+          f.tanh(count, out);
+        } else if (p.op == kRelu) {
+          f.relu(count, out);
+        } else if (p.op == kLstm) {
+          f.lstm(count, n, sums, c_before + b * n, cell, out);
+        } else {
+          f.gru(count, n, gates + t * wide + at, sums, before + b * n, saved + own, out);
         }
-      });
+      }
+    };
+    bool& memory = *v[10].ptr<bool>();
+    if (p.steps == 1) {  // packing the weight would not pay
+      T* sums = sums_of(0);
+      if (p.op != kGru) std::copy(gates, gates + wide, sums);
+      memory = product(p.batch, row, n, h0, w, n, int64_t(1), sums, p.op != kGru, bias);
+      parallel_for(p.batch, p.grain(),
+                   [&](int64_t begin, int64_t end) { finish(0, {begin, end - begin}, {0, n}); });
+      return;
     }
-    *v[10].ptr<bool>() = memory;
+    const PackedB<T> weight({w, n, 1}, kGates[p.op], n, n);
+    const Scratch states(bytes_of<T>(2 * size));
+    memory = weight && states;
+    if (!memory) return;
+    const Grid grid = grid_of<T>(p, weight.panel());
+    walk(p, grid, [&](int64_t round, Part samples, Part units) {
+      const auto packed = [&](int64_t r) {
+        return PackedRows<T>{states.at<T>(0) + (r & 1) * size + samples.begin * n, samples.count,
+                             n};
+      };
+      const int64_t s = round - 1, t = s < 0 ? 0 : p.at(s), first = samples.begin * row;
+      const T* now = s < 0 ? h0 : h + t * size;
+      if (s >= 0) {
+        T* const sums = sums_of(t) + first;
+        // Whole rows are fetched in order; the tiles would touch a few columns of every row.
+        for (int64_t b = 0; b < samples.count && p.op != kGru; ++b)
+          for (int64_t j = units.begin; j < row; j += n) {
+            const T* from = gates + t * wide + first + b * row + j;
+            std::copy(from, from + units.count, sums + b * row + j);
+          }
+        for (int64_t gate = 0; gate < kGates[p.op]; ++gate)
+          for (int64_t j = units.begin; j < units.end(); j += weight.panel()) {
+            T* const to = sums + gate * n + j;
+            const T* add = p.op != kGru ? to : bias == nullptr ? nullptr : bias + gate * n + j;
+            weight.multiply(packed(s), gate, j / weight.panel(), to, row, add,
+                            p.op == kGru ? 0 : row);
+          }
+        finish(s, samples, units);
+      }
+      if (round < p.steps)
+        pack_rows(packed(round), now + samples.begin * n + units.begin, n, units.begin,
+                  units.count);
+    });
   });
 }
 
@@ -117,50 +215,78 @@ void backward_kernel(const Params& p, const View* v) {
   dispatch_compute(v[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const RecurrentRows<T>& f = rows<T>();
-    const int64_t n = p.units, size = p.batch * n, wide = p.batch * p.gates();
+    const int64_t n = p.units, size = p.batch * n, row = p.gates(), wide = p.batch * row;
     const int64_t* lengths = v[8].ptr<int64_t>();
     const T *gh = v[0].ptr<T>(), *h = v[2].ptr<T>(), *c = v[3].ptr<T>(), *saved = v[4].ptr<T>();
-    T *ggates = v[9].ptr<T>(), *ghidden = v[10].ptr<T>(), *dh = v[11].ptr<T>(),
-      *dc = v[12].ptr<T>();
+    const T* w = v[7].ptr<T>();
+    T *ggates = v[9].ptr<T>(), *dh = v[11].ptr<T>(), *dc = v[12].ptr<T>();
+    T* const sums = p.op == kGru ? v[10].ptr<T>() : ggates;  // the gradients of the hidden sums
     std::fill(dh, dh + size, T(0));
     if (p.op == kLstm) {
       const T* gc = v[1].ptr<T>();
       gc == nullptr ? std::fill(dc, dc + size, T(0)) : void(std::copy(gc, gc + size, dc));
     }
-    bool memory = true;
-    for (int64_t s = size == 0 ? -1 : p.steps - 1; s >= 0; --s) {
-      const int64_t t = p.at(s), u = p.before(s);
-      const T* before = block<const T>(h, v[5].ptr<T>(), u, size);
-      const T* c_before = block<const T>(c, v[6].ptr<T>(), u, size);
-      T* g = ggates + t * wide;
-      T* hidden = p.op == kGru ? ghidden + t * wide : g;
-      parallel_for(p.batch, p.grain(), [&](int64_t begin, int64_t end) {
-        for (int64_t b = begin; b < end; ++b) {
-          const int64_t at = b * p.gates(), own = (t * p.batch + b) * 4 * n;
-          const T* out = h + t * size + b * n;
-          T* d = dh + b * n;
-          for (int64_t i = 0; i < n; ++i) d[i] += gh[t * size + b * n + i];
-          if (lengths != nullptr && t >= lengths[b]) {
-            std::fill(g + at, g + at + p.gates(), T(0));
-            std::fill(hidden + at, hidden + at + p.gates(), T(0));
-            continue;
+    bool& memory = *v[13].ptr<bool>();
+    memory = true;
+    if (size == 0 || p.steps == 0) return;
+    // Whether some of a state's gradient reaches the state before it past the product.
+    const bool bypass = p.op == kGru || lengths != nullptr;
+    // The gradients of the sums of step s; dh has that of its state on entry, without the share of
+    // gh, and what bypasses the sums on return.
+    const auto start = [&](int64_t s, Part samples, Part units) {
+      const int64_t t = p.at(s), u = p.before(s), k = units.begin, count = units.count;
+      const T* before = block<const T>(h, v[5].ptr<T>(), u, size) + k;
+      const T* c_before = block<const T>(c, v[6].ptr<T>(), u, size) + k;
+      for (int64_t b = samples.begin; b < samples.end(); ++b) {
+        const int64_t at = t * wide + b * row + k, own = (t * p.batch + b) * 4 * n + k;
+        const T *out = h + t * size + b * n + k, *given = gh + t * size + b * n + k;
+        T *d = dh + b * n + k, *g = ggates + at;
+        if (lengths != nullptr && t >= lengths[b]) {
+          for (int64_t i = 0; i < count; ++i) d[i] += given[i];
+          for (int64_t j = 0; j < row; j += n) {
+            std::fill(g + j, g + j + count, T(0));
+            std::fill(sums + at + j, sums + at + j + count, T(0));
           }
-          if (p.op == kGru) {
-            f.gru_grad(n, saved + own, before + b * n, d, g + at, hidden + at);
-            continue;
-          }
-          if (p.op == kTanh) f.tanh_grad(n, out, d, g + at);
-          if (p.op == kRelu) f.relu_grad(n, out, d, g + at);
-          if (p.op == kLstm)
-            f.lstm_grad(n, saved + own, c_before + b * n, c + t * size + b * n, d, dc + b * n,
-                        g + at);
-          std::fill(d, d + n, T(0));
+          continue;
         }
-      });
-      product(p.batch, n, p.gates(), hidden, v[7].ptr<T>(), int64_t(1), n, dh, true,
-              static_cast<const T*>(nullptr), &memory);
+        if (p.op == kTanh) f.tanh_grad(count, out, given, d, g);
+        if (p.op == kRelu) f.relu_grad(count, out, given, d, g);
+        if (p.op == kLstm)
+          f.lstm_grad(count, n, saved + own, c_before + b * n, c + t * size + b * n + k, given, d,
+                      dc + b * n + k, g);
+        if (p.op == kGru)
+          f.gru_grad(count, n, saved + own, before + b * n, given, d, g, sums + at);
+        else if (bypass)
+          std::fill(d, d + count, T(0));
+      }
+    };
+    if (p.steps == 1) {
+      parallel_for(p.batch, p.grain(),
+                   [&](int64_t begin, int64_t end) { start(0, {begin, end - begin}, {0, n}); });
+      memory = product<T>(p.batch, n, row, sums, w, int64_t(1), n, dh, bypass, nullptr);
+      return;
     }
-    *v[13].ptr<bool>() = memory;
+    const PackedB<T> weight({w, 1, n}, 1, n, row);
+    const Scratch grads(bytes_of<T>(2 * wide));
+    memory = weight && grads;
+    if (!memory) return;
+    const Grid grid = grid_of<T>(p, weight.panel());
+    walk(p, grid, [&](int64_t round, Part samples, Part units) {
+      const auto packed = [&](int64_t r) {
+        return PackedRows<T>{grads.at<T>(0) + (r & 1) * wide + samples.begin * row, samples.count,
+                             row};
+      };
+      const int64_t s = p.steps - 1 - round;
+      for (int64_t j = units.begin; j < units.end() && round > 0; j += weight.panel()) {
+        T* const to = dh + samples.begin * n + j;
+        weight.multiply(packed(round - 1), 0, j / weight.panel(), to, n, bypass ? to : nullptr, n);
+      }
+      if (s < 0) return;
+      start(s, samples, units);
+      const T* made = sums + p.at(s) * wide + samples.begin * row;
+      for (int64_t j = units.begin; j < row; j += n)
+        pack_rows(packed(round), made + j, row, j, units.count);
+    });
   });
 }
 
