@@ -23,6 +23,7 @@ constexpr int64_t kFewestRows = 56;   // unless the weight would serve fewer sam
 constexpr double kPerThread = 1e6;    // multiply-adds worth waking a thread for
 constexpr double kWait = 5e4;         // multiply-adds in the time of a barrier
 constexpr double kNearBytes = 7e5;    // weights that stay in the second-level cache; a weight from
+constexpr double kNearWeights = 1e5;  // elements of both weights that are near for every part
 constexpr double kNearRows = 2;       // there costs as much as so many multiply-adds,
 constexpr double kFarRows = 8;        // and one from farther away as much as these
 
@@ -40,7 +41,8 @@ const RecurrentRows<double>& rows<double>() {
 struct Params {
   int op;
   bool reverse;
-  int64_t steps, batch, units;
+  bool at_once;  // the sums of the input are one product for all steps
+  int64_t steps, batch, units, features;
   int64_t gates() const { return kGates[op] * units; }
   int64_t grain() const { return std::max<int64_t>(1, kGrain / std::max<int64_t>(units, 1)); }
   // The time of step s and of the step before it; -1: the initial state.
@@ -127,17 +129,33 @@ void walk(const Params& p, const Grid& grid, F body) {
   });
 }
 
-// views: gates, h0, c0, w, bias, lengths, h, c, saved, hidden (a step's sums), ok.
+// Fetches the columns `units` of every group of n columns of some rows, to be written.
+template <class T>
+void fetch_rows(const T* rows, int64_t count, int64_t row, Part units, int64_t n) {
+  constexpr int64_t kLine = 64 / int64_t(sizeof(T));
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t j = i * row + units.begin; j < (i + 1) * row; j += n)
+      for (int64_t k = 0; k < units.count; k += kLine) __builtin_prefetch(rows + j + k, 1);
+}
+
+// views: gates, h0, c0, w, bias, lengths, h, c, saved, hidden (a step's sums), x, w_in, b_in, ok.
+// gates, the sums of the input, has a memory of its own only for the GRU: elsewhere the recurrent
+// sums are added in place. With p.at_once it holds all steps, else one.
 void forward_kernel(const Params& p, const View* v) {
-  dispatch_compute(v[0].dtype, [&](auto tag) {
+  dispatch_compute(v[6].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const RecurrentRows<T>& f = rows<T>();
     const int64_t n = p.units, size = p.batch * n, row = p.gates(), wide = p.batch * row;
     const int64_t* lengths = v[5].ptr<int64_t>();
-    const T *gates = v[0].ptr<T>(), *h0 = v[1].ptr<T>(), *w = v[3].ptr<T>(), *bias = v[4].ptr<T>();
+    const T *h0 = v[1].ptr<T>(), *w = v[3].ptr<T>(), *bias = v[4].ptr<T>();
     T *h = v[6].ptr<T>(), *c = v[7].ptr<T>(), *saved = v[8].ptr<T>(), *hidden = v[9].ptr<T>();
+    const T *x = v[10].ptr<T>(), *w_in = v[11].ptr<T>(), *b_in = v[12].ptr<T>();
+    const int64_t features = p.features;
     const auto sums_of = [&](int64_t t) {
       return p.op == kGru ? hidden : p.op == kLstm ? saved + t * wide : h + t * size;
+    };
+    const auto gates_of = [&](int64_t t) {
+      return p.op != kGru ? sums_of(t) : v[0].ptr<T>() + (p.at_once ? t * wide : 0);
     };
     // The states of step s from its sums.
     const auto finish = [&](int64_t s, Part samples, Part units) {
@@ -160,51 +178,55 @@ void forward_kernel(const Params& p, const View* v) {
         } else if (p.op == kLstm) {
           f.lstm(count, n, sums, c_before + b * n, cell, out);
         } else {
-          f.gru(count, n, gates + t * wide + at, sums, before + b * n, saved + own, out);
+          f.gru(count, n, gates_of(t) + at, sums, before + b * n, saved + own, out);
         }
       }
     };
-    bool& memory = *v[10].ptr<bool>();
+    bool& memory = *v[13].ptr<bool>();
+    memory = !p.at_once || product(p.steps * p.batch, row, features, x, w_in, features, int64_t(1),
+                                   gates_of(0), false, b_in);
+    if (!memory) return;
     if (p.steps == 1) {  // packing the weight would not pay
-      T* sums = sums_of(0);
-      if (p.op != kGru) std::copy(gates, gates + wide, sums);
-      memory = product(p.batch, row, n, h0, w, n, int64_t(1), sums, p.op != kGru, bias);
+      memory = product(p.batch, row, n, h0, w, n, int64_t(1), sums_of(0), p.op != kGru, bias);
       parallel_for(p.batch, p.grain(),
                    [&](int64_t begin, int64_t end) { finish(0, {begin, end - begin}, {0, n}); });
       return;
     }
     const PackedB<T> weight({w, n, 1}, kGates[p.op], n, n);
-    const Scratch states(bytes_of<T>(2 * size));
-    memory = weight && states;
+    const int64_t own = p.at_once ? 0 : features;  // of every sample, to be packed with its state
+    const PackedB<T> weight_in({w_in, features, 1}, kGates[p.op], p.at_once ? 0 : n, own);
+    const Scratch packed(bytes_of<T>(2 * p.batch * (n + own)));
+    memory = weight && weight_in && packed;
     if (!memory) return;
-    const Grid grid = grid_of<T>(p, weight.panel());
-    walk(p, grid, [&](int64_t round, Part samples, Part units) {
-      const auto packed = [&](int64_t r) {
-        return PackedRows<T>{states.at<T>(0) + (r & 1) * size + samples.begin * n, samples.count,
-                             n};
+    walk(p, grid_of<T>(p, weight.panel()), [&](int64_t round, Part samples, Part units) {
+      const auto memory_of = [&](int64_t r) {
+        return packed.at<T>(0) + ((r & 1) * p.batch + samples.begin) * (n + own);
+      };
+      const auto states = [&](int64_t r) { return PackedRows<T>{memory_of(r), samples.count, n}; };
+      const auto inputs = [&](int64_t r) {
+        return PackedRows<T>{memory_of(r) + samples.count * n, samples.count, own};
       };
       const int64_t s = round - 1, t = s < 0 ? 0 : p.at(s), first = samples.begin * row;
-      const T* now = s < 0 ? h0 : h + t * size;
-      if (s >= 0) {
-        T* const sums = sums_of(t) + first;
-        // Whole rows are fetched in order; the tiles would touch a few columns of every row.
-        for (int64_t b = 0; b < samples.count && p.op != kGru; ++b)
-          for (int64_t j = units.begin; j < row; j += n) {
-            const T* from = gates + t * wide + first + b * row + j;
-            std::copy(from, from + units.count, sums + b * row + j);
-          }
-        for (int64_t gate = 0; gate < kGates[p.op]; ++gate)
-          for (int64_t j = units.begin; j < units.end(); j += weight.panel()) {
-            T* const to = sums + gate * n + j;
-            const T* add = p.op != kGru ? to : bias == nullptr ? nullptr : bias + gate * n + j;
-            weight.multiply(packed(s), gate, j / weight.panel(), to, row, add,
-                            p.op == kGru ? 0 : row);
-          }
-        finish(s, samples, units);
-      }
-      if (round < p.steps)
-        pack_rows(packed(round), now + samples.begin * n + units.begin, n, units.begin,
-                  units.count);
+      const int64_t next = round < p.steps ? p.at(round) : t;
+      // Tiles touch a few columns of every row; in order, memory is faster.
+      fetch_rows(sums_of(next) + first, samples.count, row, units, n);
+      for (int64_t gate = 0; gate < kGates[p.op] && s >= 0; ++gate)
+        for (int64_t j = units.begin; j < units.end(); j += weight.panel()) {
+          const int64_t col = gate * n + j, panel = j / weight.panel();
+          T *const in = gates_of(t) + first + col, *const to = sums_of(t) + first + col;
+          if (own > 0)
+            weight_in.multiply(inputs(s), gate, panel, in, row, b_in == nullptr ? b_in : b_in + col,
+                               0);
+          const T* add = p.op != kGru ? to : bias == nullptr ? nullptr : bias + col;
+          weight.multiply(states(s), gate, panel, to, row, add, p.op == kGru ? 0 : row);
+        }
+      if (s >= 0) finish(s, samples, units);
+      if (round == p.steps) return;
+      const T* now = (s < 0 ? h0 : h + t * size) + samples.begin * n;
+      pack_rows(states(round), now + units.begin, n, units.begin, units.count);
+      const int64_t from = own * units.begin / n, to = own * units.end() / n;
+      const T* coming = x + (next * p.batch + samples.begin) * features;
+      pack_rows(inputs(round), coming + from, features, from, to - from);
     });
   });
 }
@@ -299,7 +321,7 @@ struct Layer {
   View h0, c0, w, lengths;
 
   Layer(const char* name, int64_t kind, bool reverse, py::handle sequence, const char* what,
-        int columns, py::handle h0_array, py::handle c0_array, py::handle w_array,
+        bool states, py::handle h0_array, py::handle c0_array, py::handle w_array,
         py::handle lengths_array)
       : op(name) {
     check(kind >= 0 && kind < kOps, ErrorKind::value, op, ": unknown op ", kind);
@@ -317,9 +339,10 @@ struct Layer {
     check(weight.ndim == 2 && weight.shape[0] == kGates[p.op] * weight.shape[1], ErrorKind::shape,
           op, ": w expects shape (", kGates[p.op], " H, H), got ", shape_of(weight));
     p.units = weight.shape[1];
-    const int64_t expected = columns == 0 ? p.gates() : columns * p.units;
-    check(v.shape[2] == expected, ErrorKind::shape, op, ": ", what, " expects shape (T, N, ",
-          expected, ") for w of shape ", shape_of(weight), ", got ", shape_of(v));
+    p.features = v.shape[2];
+    check(!states || v.shape[2] == p.units, ErrorKind::shape, op, ": ", what,
+          " expects shape (T, N, ", p.units, ") for w of shape ", shape_of(weight), ", got ",
+          shape_of(v));
     w = operand(w_array, "w", 2, weight.shape);
     const int64_t state[2] = {p.batch, p.units};
     h0 = operand(h0_array, "h0", 2, state);
@@ -358,7 +381,7 @@ struct Layer {
     const int64_t shape[2] = {p.batch, p.units};
     return empty(op, dtype, 2, shape);
   }
-  int64_t work() const { return p.steps * p.batch * p.gates() * (p.units + 1); }
+  int64_t work() const { return p.steps * p.batch * p.gates() * (p.units + p.features + 1); }
 };
 
 // Filled by the kernel: whether there was memory for the products.
@@ -375,28 +398,37 @@ struct Flag {
   }
 };
 
-py::tuple recurrent(int64_t kind, py::handle gates, py::handle h0, py::handle c0, py::handle w,
-                    py::handle bias, py::handle lengths, bool reverse) {
+py::tuple recurrent(int64_t kind, py::handle x, py::handle w_in, py::handle b_in, py::handle h0,
+                    py::handle c0, py::handle w, py::handle bias, py::handle lengths,
+                    bool reverse) {
   const char* op = "recurrent";
-  Layer layer(op, kind, reverse, gates, "gates", 0, h0, c0, w, lengths);
-  const Params& p = layer.p;
-  const View in = prepared(op, "gates", gates, layer.dtype, layer.keep);
+  Layer layer(op, kind, reverse, x, "x", false, h0, c0, w, lengths);
+  Params& p = layer.p;
+  const View in = prepared(op, "x", x, layer.dtype, layer.keep);
   check(bias.is_none() || p.op == kGru, ErrorKind::value, op,
-        ": bias is for the GRU; add it to gates elsewhere");
-  View b;
-  const int64_t wide = p.gates();
+        ": bias is for the GRU; add it to b_in elsewhere");
+  const int64_t wide = p.gates(), input[2] = {wide, p.features};
+  const View weight_in = layer.operand(w_in, "w_in", 2, input);
+  View b, bias_in;
   if (!bias.is_none()) b = layer.operand(bias, "bias", 1, &wide);
+  if (!b_in.is_none()) bias_in = layer.operand(b_in, "b_in", 1, &wide);
+  // Weights that stay near meet the input step by step, which spares a pass through memory.
+  p.at_once =
+      p.steps == 1 || p.features == 0 || double(wide) * double(p.units + p.features) > kNearWeights;
   const Output h = layer.output(p.units);
-  Output c, saved, hidden;
+  Output c, saved, hidden, gates;
   if (p.op == kLstm) c = layer.output(p.units);
   if (p.op >= kLstm) saved = layer.output(4 * p.units);
-  const int64_t step[2] = {p.batch, wide};
-  if (p.op == kGru) hidden = empty(op, layer.dtype, 2, step);
+  if (p.op == kGru) {
+    const int64_t step[3] = {1, p.batch, wide}, all[3] = {p.steps, p.batch, wide};
+    hidden = empty(op, layer.dtype, 3, step);
+    gates = empty(op, layer.dtype, 3, p.at_once ? all : step);
+  }
   Flag flag;
-  if (in.size() > 0) {
+  if (h.view.size() > 0) {
     run(forward_kernel, p,
-        {in, layer.h0, layer.c0, layer.w, b, layer.lengths, h.view, c.view, saved.view, hidden.view,
-         flag.view()},
+        {gates.view, layer.h0, layer.c0, layer.w, b, layer.lengths, h.view, c.view, saved.view,
+         hidden.view, in, weight_in, bias_in, flag.view()},
         layer.work());
     flag.require(op);
   }
@@ -410,7 +442,7 @@ py::tuple recurrent_grad(int64_t kind, py::handle gh, py::handle gc, py::handle 
                          py::handle saved, py::handle h0, py::handle c0, py::handle w,
                          py::handle lengths, bool reverse) {
   const char* op = "recurrent_grad";
-  Layer layer(op, kind, reverse, h, "h", 1, h0, c0, w, lengths);
+  Layer layer(op, kind, reverse, h, "h", true, h0, c0, w, lengths);
   const Params& p = layer.p;
   const int64_t sequence[3] = {p.steps, p.batch, p.units};
   const int64_t kept[3] = {p.steps, p.batch, 4 * p.units};
@@ -440,8 +472,8 @@ py::tuple recurrent_grad(int64_t kind, py::handle gh, py::handle gc, py::handle 
 
 void bind_recurrent(py::module_& m) {
   using py::arg;
-  m.def("recurrent", &recurrent, arg("op"), arg("gates"), arg("h0"), arg("c0"), arg("w"),
-        arg("bias"), arg("lengths"), arg("reverse"));
+  m.def("recurrent", &recurrent, arg("op"), arg("x"), arg("w_in"), arg("b_in"), arg("h0"),
+        arg("c0"), arg("w"), arg("bias"), arg("lengths"), arg("reverse"));
   m.def("recurrent_grad", &recurrent_grad, arg("op"), arg("gh"), arg("gc"), arg("h"), arg("c"),
         arg("saved"), arg("h0"), arg("c0"), arg("w"), arg("lengths"), arg("reverse"));
 }

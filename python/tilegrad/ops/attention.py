@@ -117,9 +117,7 @@ def self_attention(
     added = None if mask is None else mask._array
     scale = 1.0 / math.sqrt(q.shape[3])
     y = kernels.of(q).attention(q, k, v, added, scale, causal)
-    return record(
-        SELF_ATTENTION, side_by_side(y, n_axis), (qkv, mask), (*params, scale, causal)
-    )
+    return record(SELF_ATTENTION, side_by_side(y, n_axis), (qkv, mask), (*params, scale, causal))
 
 
 def _four_axes(x: Tensor, lead: tuple[int, ...]) -> Tensor:
