@@ -109,14 +109,11 @@ class Recurrent(Function):
         )
         hidden = gates if hidden is None else hidden
         h, start = y._array, h0._array[None]
-        early, late, end = (h[1:], hidden[:-1], hidden[-1:]) if reverse else (
-            h[:-1], hidden[1:], hidden[:1])  # fmt: skip
-        gu = _product(end, start)
-        if len(late):
-            gu = _sum(gu, _product(late, early))
+        before = k.concatenate([h[1:], start] if reverse else [start, h[:-1]], 0)
         needs = ctx.needs_input_grad[3:]
         gx = k.matmul(gates, w._array) if needs[0] else None
         gw = _product(gates, x._array) if needs[3] else None
+        gu = _product(hidden, before) if needs[4] else None
         gb = k.reduce(0, gates, (0, 1), False) if needs[5] else None
         gv = None
         if needs[6]:
