@@ -1,7 +1,6 @@
 // Recurrent layers over whole sequences. The recurrent weight is packed once; in every step the
-// sums of a block of units are followed at once by its gates and by the packing of its new states,
-// which the next step multiplies. The products of the input with its weight are the caller's, one
-// for all steps.
+// sums of a thread's units are followed at once by their gates and by the packing of the new
+// states, which the next step multiplies.
 #include <algorithm>
 
 #include "core/args.h"
@@ -22,10 +21,10 @@ constexpr int64_t kMostSums = 65536;  // of a step that stay in the second-level
 constexpr int64_t kFewestRows = 56;   // unless the weight would serve fewer samples than this
 constexpr double kPerThread = 1e6;    // multiply-adds worth waking a thread for
 constexpr double kWait = 5e4;         // multiply-adds in the time of a barrier
-constexpr double kNearBytes = 7e5;    // weights that stay in the second-level cache; a weight from
-constexpr double kNearWeights = 1e5;  // elements of both weights that are near for every part
-constexpr double kNearRows = 2;       // there costs as much as so many multiply-adds,
+constexpr double kNearBytes = 7e5;    // weights that stay in the second-level cache; one from there
+constexpr double kNearRows = 2;       // costs as much as so many multiply-adds,
 constexpr double kFarRows = 8;        // and one from farther away as much as these
+constexpr double kNearWeights = 1e5;  // elements of both weights that are near for every part
 
 template <class T>
 const RecurrentRows<T>& rows();
