@@ -126,7 +126,8 @@ class Fuzzer:
         wide = {"lstm": 4, "gru": 3}.get(kind, 1) * d
         shapes = {
             "q": [b, h, t, d], "k": [b, h, s, d], "v": [b, h, s, e], "mask": [b, h, t, s],
-            "g": [b, h, t, e], "gates": [t, b, wide], "h0": [b, d], "c0": [b, d], "gc": [b, d],
+            "g": [b, h, t, e], "x": [t, b, s], "w_in": [wide, s], "b_in": [wide],
+            "h0": [b, d], "c0": [b, d], "gc": [b, d],
             "w": [wide, d], "bias": [wide], "h": [t, b, d], "c": [t, b, d], "gh": [t, b, d],
             "saved": [t, b, 4 * d],
         }  # fmt: skip
@@ -140,7 +141,7 @@ class Fuzzer:
             return None if self.chance(0.4) else self.r.integers(-2, 9, b)
         missing = {"c0": kind != "lstm", "c": kind != "lstm", "bias": kind != "gru",
                    "saved": self.kind < 2, "mask": self.chance(0.5),
-                   "gc": self.chance(0.5)}  # fmt: skip
+                   "gc": self.chance(0.5), "b_in": self.chance(0.5)}  # fmt: skip
         if missing.get(name) and self.chance(0.97):
             return None
         shape = shapes[name]

@@ -14,7 +14,11 @@ from tilegrad.nn.utils import rnn
 from tilegrad.testing import assert_close
 
 cpu = pytest.importorskip("tilegrad._cpu")
-SHAPES = [(5, 3, 7), (1, 1, 1), (4, 2, 33), (0, 2, 3), (3, 0, 4), (7, 64, 40)]
+# Steps, samples, features, units; the last has weights that meet the input in one product.
+SHAPES = [
+    (5, 3, 2, 7), (1, 1, 1, 1), (4, 2, 5, 33), (0, 2, 2, 3), (3, 0, 2, 4), (3, 2, 0, 4),
+    (7, 64, 3, 40), (2, 3, 300, 90),
+]  # fmt: skip
 LAYERS = {"RNN": tg.nn.RNN, "LSTM": tg.nn.LSTM, "GRU": tg.nn.GRU}
 CELLS = {"RNN": tg.nn.RNNCell, "LSTM": tg.nn.LSTMCell, "GRU": tg.nn.GRUCell}
 
@@ -34,15 +38,18 @@ def test_kernels(kind, dtype, isa):
             if a is not None:
                 assert_close(a, e, reduction_length=length)
 
-    for (t, n, h), reverse, some in itertools.product(SHAPES, [False, True], [False, True]):
-        gates, h0 = values(t, n, gates_per_unit * h), values(n, h)
+    flags = [False, True]
+    for (t, n, features, h), reverse, some in itertools.product(SHAPES, flags, flags):
+        x, h0 = values(t, n, features), values(n, h)
+        w_in, b_in = values(gates_per_unit * h, features), values(gates_per_unit * h)
         w = values(gates_per_unit * h, h) / np.asarray(h**0.5, dtype)  # errors must not grow
         c0 = values(n, h) if kind == "lstm" else None
         bias = values(gates_per_unit * h) if kind == "gru" else None
         lengths = rng.integers(0, t + 1, n) if some else None
-        args = (op, gates[::-1], h0.T.copy().T, c0, w, bias, lengths, reverse)
+        b_in = None if some else b_in
+        args = (op, x[::-1], w_in, b_in, h0.T.copy().T, c0, w, bias, lengths, reverse)
         expected = reference.recurrent(*args)
-        compare(cpu.recurrent(*args), expected, 8 * h * max(t, 1))
+        compare(cpu.recurrent(*args), expected, 8 * (h + features) * max(t, 1))
         gh, gc = values(t, n, h), values(n, h) if kind == "lstm" else None
         args = (op, gh, gc, *expected, h0, c0, w, lengths, reverse)
         compare(cpu.recurrent_grad(*args), reference.recurrent_grad(*args), 32 * h * max(t, 1))
@@ -50,19 +57,22 @@ def test_kernels(kind, dtype, isa):
 
 def test_kernels_refuse():
     z = np.zeros
-    good = [2, z((3, 2, 8), "f"), z((2, 2), "f"), z((2, 2), "f"), z((8, 2), "f"), None, None, False]
+    good = [2, z((3, 2, 5), "f"), z((8, 5), "f"), z(8, "f"), z((2, 2), "f"), z((2, 2), "f"),
+            z((8, 2), "f"), None, None, False]  # fmt: skip
     cpu.recurrent(*good)
     for at, value, error, words in (
         (0, 9, errors.ValueError, "unknown op 9"),
-        (1, z((3, 2, 7), "f"), errors.ShapeError, r"expects shape \(T, N, 8\)"),
-        (1, z((3, 2, 8), int), errors.DTypeError, "must be floating"),
-        (2, z((1, 2), "f"), errors.ShapeError, r"h0 expects shape \(2, 2\), got \(1, 2\)"),
-        (2, z((2, 2)), errors.DTypeError, "h0 has dtype float64"),
-        (3, None, errors.ValueError, "c0 is for the LSTM"),
-        (4, z((9, 2), "f"), errors.ShapeError, r"w expects shape \(4 H, H\)"),
-        (5, z(8, "f"), errors.ValueError, "bias is for the GRU"),
-        (6, z(3, int), errors.ShapeError, "lengths expects 2 int64"),
-        (6, z(2, "i4"), errors.ShapeError, "lengths expects 2 int64"),
+        (1, z((3, 10), "f"), errors.ShapeError, r"x expects shape \(T, N, ...\), got \(3, 10\)"),
+        (1, z((3, 2, 5), int), errors.DTypeError, "must be floating"),
+        (2, z((8, 6), "f"), errors.ShapeError, r"w_in expects shape \(8, 5\), got \(8, 6\)"),
+        (3, z(9, "f"), errors.ShapeError, r"b_in expects shape \(8,\), got \(9,\)"),
+        (4, z((1, 2), "f"), errors.ShapeError, r"h0 expects shape \(2, 2\), got \(1, 2\)"),
+        (4, z((2, 2)), errors.DTypeError, "h0 has dtype float64"),
+        (5, None, errors.ValueError, "c0 is for the LSTM"),
+        (6, z((9, 2), "f"), errors.ShapeError, r"w expects shape \(4 H, H\)"),
+        (7, z(8, "f"), errors.ValueError, "bias is for the GRU"),
+        (8, z(3, int), errors.ShapeError, "lengths expects 2 int64"),
+        (8, z(2, "i4"), errors.ShapeError, "lengths expects 2 int64"),
     ):
         args = list(good)
         args[at] = value
@@ -70,9 +80,11 @@ def test_kernels_refuse():
             cpu.recurrent(*args)
 
 
+# Threads share the samples of the first, and the units of the second, whose weight is large.
+@pytest.mark.parametrize("samples,columns,units", [(70, 24, 40), (8, 16, 256)])
 @pytest.mark.parametrize("name", LAYERS)
-def test_threads_give_the_same_bits(name):
-    layer, x = LAYERS[name](24, 40), tg.randn(6, 70, 24)
+def test_threads_give_the_same_bits(name, samples, columns, units):
+    layer, x = LAYERS[name](columns, units), tg.randn(8, samples, columns)
     before, results = tg.get_num_threads(), []
     try:
         for n in (1, 2, 3):

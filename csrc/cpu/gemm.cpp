@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kTilesPerBlock = 24;    // tiles of A in a block of the second-level cache
 constexpr int64_t kBlockBytes = 1 << 20;  // packed B
+constexpr int64_t kPieceTerms = 8;        // terms packed of one tile before the next
 constexpr int64_t kSinkCols = 1024;       // columns of C that are finished before being stored
 constexpr int64_t kDotTerms = 4096;       // terms of one chain of dot products
 constexpr int64_t kFewRows = 4;           // so few rows are dot products where k is contiguous,
@@ -105,20 +106,32 @@ class Block {
     for (int64_t p = 0; p < g_.k; p += t_.kc) {
       const int64_t terms = std::min<int64_t>(t_.kc, g_.k - p);
       if (!direct_b_)
-        for (int64_t j = cols.begin; j < cols.end; j += t_.full)
-          pack(g_.b, packed_b_ + (j - cols.begin) * kc_, t_.full, j,
-               std::min<int64_t>(t_.full, cols.end - j), p, terms);
+        for_pieces(g_.b, terms, [&](int64_t from, int64_t count) {
+          for (int64_t j = cols.begin; j < cols.end; j += t_.full)
+            pack(g_.b, packed_b_ + (j - cols.begin) * kc_ + from * t_.full, t_.full, j,
+                 std::min<int64_t>(t_.full, cols.end - j), p + from, count);
+        });
       for (int64_t i = rows.begin; i < rows.end; i += mc_) {
         const Range block{i, std::min(rows.end, i + mc_)};
         const int64_t tiles = ceil_div(block.size(), t_.rows);
-        for (int64_t q = 0; q < tiles; ++q) {
-          const Part tile = part_of(block.size(), tiles, q);
-          pack(g_.a, packed_a_ + tile.begin * terms, tile.count, i + tile.begin, tile.count, p,
-               terms);
-        }
+        for_pieces(g_.a, terms, [&](int64_t from, int64_t count) {
+          for (int64_t q = 0; q < tiles; ++q) {
+            const Part tile = part_of(block.size(), tiles, q);
+            pack(g_.a, packed_a_ + tile.begin * terms + from * tile.count, tile.count,
+                 i + tile.begin, tile.count, p + from, count);
+          }
+        });
         tiles_of(block, cols, p, terms, c + (i - row0) * ldc - col0, ldc);
       }
     }
+  }
+
+  // Calls f for the terms of an operand piece by piece: of lanes that lie side by side, all tiles
+  // take a few terms at a time, so that memory is read in order.
+  template <class F>
+  static void for_pieces(const GemmSource<T>& s, int64_t terms, F f) {
+    const int64_t piece = s.pack == nullptr && s.lane_stride == 1 ? kPieceTerms : terms;
+    for (int64_t from = 0; from < terms; from += piece) f(from, std::min(piece, terms - from));
   }
 
   void tiles_of(Range rows, Range cols, int64_t p, int64_t terms, T* c, int64_t ldc) {

@@ -34,25 +34,25 @@ void relu_row(int64_t n, T* h) {
 }
 
 template <class T>
-void tanh_grad_row(int64_t n, const T* h, const T* dh, T* g) {
+void tanh_grad_row(int64_t n, const T* h, const T* gh, const T* dh, T* g) {
   const auto one = Vec<T>::set1(T(1));
   for_units<T>(n, [=](auto load, auto store, int64_t i) {
     const auto y = load(h + i);
-    store(g + i, load(dh + i) * fnma(y, y, one));
+    store(g + i, (load(dh + i) + load(gh + i)) * fnma(y, y, one));
   });
 }
 
 template <class T>
-void relu_grad_row(int64_t n, const T* h, const T* dh, T* g) {
+void relu_grad_row(int64_t n, const T* h, const T* gh, const T* dh, T* g) {
   const auto zero = Vec<T>::set1(T(0));
   for_units<T>(n, [=](auto load, auto store, int64_t i) {
-    store(g + i, select(load(h + i) > zero, load(dh + i), zero));
+    store(g + i, select(load(h + i) > zero, load(dh + i) + load(gh + i), zero));
   });
 }
 
 template <class T>
-void lstm_row(int64_t n, T* gates, const T* c_before, T* c, T* h) {
-  for_units<T>(n, [=](auto load, auto store, int64_t k) {
+void lstm_row(int64_t count, int64_t n, T* gates, const T* c_before, T* c, T* h) {
+  for_units<T>(count, [=](auto load, auto store, int64_t k) {
     const auto i = sigmoid(load(gates + k)), f = sigmoid(load(gates + n + k));
     const auto g = tanh(load(gates + 2 * n + k)), o = sigmoid(load(gates + 3 * n + k));
     const auto state = fma(f, load(c_before + k), i * g);
@@ -66,13 +66,13 @@ void lstm_row(int64_t n, T* gates, const T* c_before, T* c, T* h) {
 }
 
 template <class T>
-void lstm_grad_row(int64_t n, const T* gates, const T* c_before, const T* c, const T* dh, T* dc,
-                   T* out) {
+void lstm_grad_row(int64_t count, int64_t n, const T* gates, const T* c_before, const T* c,
+                   const T* gh, const T* dh, T* dc, T* out) {
   const auto one = Vec<T>::set1(T(1));
-  for_units<T>(n, [=](auto load, auto store, int64_t k) {
+  for_units<T>(count, [=](auto load, auto store, int64_t k) {
     const auto i = load(gates + k), f = load(gates + n + k);
     const auto g = load(gates + 2 * n + k), o = load(gates + 3 * n + k);
-    const auto t = tanh(load(c + k)), d = load(dh + k);
+    const auto t = tanh(load(c + k)), d = load(dh + k) + load(gh + k);
     const auto state = fma(d * o, fnma(t, t, one), load(dc + k));
     store(out + k, state * g * i * (one - i));
     store(out + n + k, state * load(c_before + k) * f * (one - f));
@@ -83,9 +83,10 @@ void lstm_grad_row(int64_t n, const T* gates, const T* c_before, const T* c, con
 }
 
 template <class T>
-void gru_row(int64_t n, const T* gates, const T* hidden, const T* before, T* saved, T* h) {
+void gru_row(int64_t count, int64_t n, const T* gates, const T* hidden, const T* before, T* saved,
+             T* h) {
   const auto one = Vec<T>::set1(T(1));
-  for_units<T>(n, [=](auto load, auto store, int64_t k) {
+  for_units<T>(count, [=](auto load, auto store, int64_t k) {
     const auto r = sigmoid(load(gates + k) + load(hidden + k));
     const auto z = sigmoid(load(gates + n + k) + load(hidden + n + k));
     const auto u = load(hidden + 2 * n + k);
@@ -99,11 +100,12 @@ void gru_row(int64_t n, const T* gates, const T* hidden, const T* before, T* sav
 }
 
 template <class T>
-void gru_grad_row(int64_t n, const T* saved, const T* before, T* dh, T* g, T* hidden) {
+void gru_grad_row(int64_t count, int64_t n, const T* saved, const T* before, const T* gh, T* dh,
+                  T* g, T* hidden) {
   const auto one = Vec<T>::set1(T(1));
-  for_units<T>(n, [=](auto load, auto store, int64_t k) {
+  for_units<T>(count, [=](auto load, auto store, int64_t k) {
     const auto r = load(saved + k), z = load(saved + n + k), m = load(saved + 2 * n + k);
-    const auto u = load(saved + 3 * n + k), d = load(dh + k);
+    const auto u = load(saved + 3 * n + k), d = load(dh + k) + load(gh + k);
     const auto dm = d * (one - z) * fnma(m, m, one);
     const auto dr = dm * u * r * (one - r);
     const auto dz = d * (load(before + k) - m) * z * (one - z);

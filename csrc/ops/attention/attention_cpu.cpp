@@ -129,10 +129,11 @@ void forward_kernel(const Params& s, const View* v) {
   });
 }
 
+// Zeros from row `first` on.
 template <class T>
-void clear(const View& y, int64_t b, int64_t h) {
+void clear(const View& y, int64_t b, int64_t h, int64_t first) {
   const Matrix<T> m(y, b, h);
-  for (int64_t i = 0; i < y.shape[2]; ++i)
+  for (int64_t i = first; i < y.shape[2]; ++i)
     for (int64_t j = 0; j < y.shape[3]; ++j) m.data[i * m.row + j * m.column] = T(0);
 }
 
@@ -145,8 +146,10 @@ void backward_kernel(const Params& s, const View* v) {
       const Scratch memory(s.scratch(2) * int64_t(sizeof(T)));
       for (int64_t i = begin; i < end; ++i) {
         const int64_t h = i % s.heads, b = i / s.heads;
-        clear<T>(v[6], b, h);
-        clear<T>(v[7], b, h);
+        // The first block of queries writes what it sees, the others add to that.
+        const int64_t written = s.queries > 0 ? s.seen(std::min(kQueries, s.queries) - 1) : 0;
+        clear<T>(v[6], b, h, written);
+        clear<T>(v[7], b, h, written);
         ok[i] = bool(memory);
         if (!ok[i]) continue;
         T *scaled = memory.at<T>(0), *p = scaled + kQueries * s.width, *d = p + kQueries * s.keys;
@@ -157,13 +160,13 @@ void backward_kernel(const Params& s, const View* v) {
           const Matrix<T> g = Matrix<T>(v[0], b, h).from(first);
           const Matrix<T> gq = Matrix<T>(v[5], b, h).from(first);
           ok[i] = probabilities(s, v[1], v[2], v[4], b, h, first, n, scaled, p) &&
-                  product(seen, s.values, n, pm.transposed(), g, gv, true) &&
+                  product(seen, s.values, n, pm.transposed(), g, gv, first > 0) &&
                   product(n, seen, s.values, g, value.transposed(), dm);
           if (!ok[i]) break;
           for (int64_t r = 0; r < n && seen > 0; ++r)
             rows<T>().softmax_grad(seen, d + r * s.keys, p + r * s.keys, d + r * s.keys);
           ok[i] = product(n, s.width, seen, dm, key, gq) &&
-                  product(seen, s.width, n, dm.transposed(), sm, gk, true);
+                  product(seen, s.width, n, dm.transposed(), sm, gk, first > 0);
           for (int64_t r = 0; r < n; ++r)
             for (int64_t c = 0; c < s.width; ++c) gq.data[r * gq.row + c * gq.column] *= T(s.scale);
         }

@@ -14,6 +14,16 @@ def _row(
                 reduction=4 * (q[-1] + k[-2]), **options)  # fmt: skip
 
 
+def _self(name: str, shape: tuple, *mask: Arg, n_axis: int = 0, causal: bool = False) -> Case:
+    def call(qkv: Any, *masks: Any) -> Any:
+        from tilegrad.ops.attention import self_attention
+
+        return self_attention(qkv, 2, n_axis, masks[0] if masks else None, 0.0, causal)
+
+    return Case(name, "self_attention", (Arg(shape, -1.5, 1.5), *mask), call=call,
+                reduction=4 * sum(shape))  # fmt: skip
+
+
 _Q, _K, _V = (2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6)
 _CAUSAL = {"is_causal": True}
 CASES = [
@@ -33,6 +43,12 @@ CASES = [
     _row("non_contiguous", _Q, _K, _V, layout="transposed"),
     _row("no_queries", (1, 2, 0, 4), (1, 2, 3, 4), (1, 2, 3, 4)),
     _row("no_keys", (1, 2, 3, 4), (1, 2, 0, 4), (1, 2, 0, 4)),
+    _self("samples_first", (2, 5, 12)),
+    _self("positions_first", (5, 2, 12), n_axis=1),
+    _self("causal", (70, 1, 6), n_axis=1, causal=True),
+    _self("added_mask", (2, 3, 12), Arg((2, 1, 3, 3), grad=False)),
+    _self("mask_with_gradient", (3, 2, 12), Arg((2, 1, 3), -1.0, 1.0), n_axis=1),
+    _self("empty_batch", (0, 3, 12)),
     _row("large", (8, 4, 256, 64), (8, 4, 256, 64), (8, 4, 256, 64), bench=True,
          differentiable=False, flops=4.0 * 32 * 256 * 256 * 64, bytes=4.0 * 32 * 256 * 64 * 4),
 ]  # fmt: skip

@@ -268,12 +268,13 @@ KERNELS = [
     # --- recurrent layers over whole sequences; T steps, N samples, H units, G gates
     _k(
         "recurrent",
-        "op, gates, h0, c0, w, bias, lengths: int64, reverse",
+        "op, x, w_in, b_in, h0, c0, w, bias, lengths: int64, reverse",
         "h, c, saved",
         "float",
-        "gates (T, N, G H), h0 (N, H), w (G H, H), lengths (N,) or None: from step lengths[n] on"
-        " sample n keeps its state. bias (G H,) of the hidden sums: gru only; c0, c: lstm only,"
-        " else None. h, c (T, N, H). saved (T, N, 4 H) is for the gradient, None for tanh, relu.",
+        "x (T, N, I), w_in (G H, I), b_in (G H,) or None, h0 (N, H), w (G H, H), lengths (N,) or"
+        " None: from step lengths[n] on sample n keeps its state. bias (G H,) of the hidden sums:"
+        " gru only; c0, c: lstm only, else None. h, c (T, N, H). saved (T, N, 4 H) is for the"
+        " gradient, None for tanh, relu.",
     ),
     _k(
         "recurrent_grad",

@@ -10,6 +10,7 @@ from typing import Any
 from .. import dtypes, ops
 from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
+from ..ops.attention import by_head, self_attention, side_by_side
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -87,15 +88,12 @@ class MultiheadAttention(Module):
                 init.xavier_normal_(own[name])  # type: ignore[arg-type]
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
-        """Queries, keys and values (N, L, E)."""
+        """Queries, keys and values, (N, L, E) or (L, N, E) as given."""
         own, e = self._parameters, self.embed_dim
         w, b = own["in_proj_weight"], own["in_proj_bias"]
         biases = [None] * 3 if b is None else [b[i * e : (i + 1) * e] for i in range(3)]
         if w is None:
             weights = [own[f"{c}_proj_weight"] for c in "qkv"]
-        elif query is key and key is value:
-            y = F.linear(query, w, b)
-            return [y[..., i * e : (i + 1) * e] for i in range(3)]
         else:
             weights = [w[i * e : (i + 1) * e] for i in range(3)]  # type: ignore[misc]
         parts: Any = zip((query, key, value), weights, biases, strict=True)
@@ -122,32 +120,42 @@ class MultiheadAttention(Module):
             xs = [x.unsqueeze(0) for x in xs]
             if key_padding_mask is not None:
                 key_padding_mask = key_padding_mask.unsqueeze(0)
-        elif not self.batch_first:
-            xs = [x.transpose(0, 1) for x in xs]
+        # The axes of samples and of positions stay in memory where they are.
+        n_axis, axis = (0, 1) if single or self.batch_first else (1, 0)
+        if is_causal and attn_mask is None:
+            raise TgValueError(f"{name}: is_causal is a hint about attn_mask, which must be given")
+        own, drop = self._parameters, self.dropout if self.training else 0.0
+        plain = own["bias_k"] is None and not self.add_zero_attn
+        if same and plain and own["in_proj_weight"] is not None and not need_weights:
+            x = F.linear(xs[0], own["in_proj_weight"], own["in_proj_bias"])
+            causal = is_causal and key_padding_mask is None
+            mask = None
+            if not causal:
+                sizes = (x.shape[n_axis], x.shape[axis], x.shape[axis])
+                mask = self._mask(sizes, x.dtype, 0, attn_mask, key_padding_mask)
+            y = self.out_proj(self_attention(x, self.num_heads, n_axis, mask, drop, causal))
+            return (y[0] if single else y), None
         q, k, v = self._projected(*(xs * 3 if same else xs))
-        n, length = q.shape[:2]
-        if k.shape[:2] != v.shape[:2] or k.shape[0] != n:
+        n, length = q.shape[n_axis], q.shape[axis]
+        if k.shape[:2] != v.shape[:2] or k.shape[n_axis] != n:
             raise ShapeError(f"{name}: query {query.shape}, key {key.shape} and value {value.shape}"
                              " differ in their batch or length")  # fmt: skip
         extra = 0
-        if self._parameters["bias_k"] is not None:
-            own, extra = self._parameters, extra + 1
-            k = ops.cat([k, own["bias_k"].expand(n, 1, -1)], 1)  # type: ignore[union-attr]
-            v = ops.cat([v, own["bias_v"].expand(n, 1, -1)], 1)  # type: ignore[union-attr]
+        row = (n, 1, self.embed_dim) if axis else (1, n, self.embed_dim)
+        if own["bias_k"] is not None:
+            extra += 1
+            k = ops.cat([k, own["bias_k"].expand(*row)], axis)  # type: ignore[union-attr]
+            v = ops.cat([v, own["bias_v"].expand(*row)], axis)  # type: ignore[union-attr]
         if self.add_zero_attn:
             extra += 1
-            zero = ops.zeros(n, 1, self.embed_dim, dtype=k.dtype)
-            k, v = ops.cat([k, zero], 1), ops.cat([v, zero], 1)
-        q, k, v = (
-            x.reshape(n, -1, self.num_heads, self.head_dim).transpose(1, 2) for x in (q, k, v)
-        )
-        if is_causal and attn_mask is None:
-            raise TgValueError(f"{name}: is_causal is a hint about attn_mask, which must be given")
+            zero = ops.zeros(*row, dtype=k.dtype)
+            k, v = ops.cat([k, zero], axis), ops.cat([v, zero], axis)
+        q, k, v = (by_head(x, self.num_heads, n_axis) for x in (q, k, v))
         causal = is_causal and key_padding_mask is None and not need_weights and not extra
         mask = None
         if not causal:
-            mask = self._mask(q, k.shape[2], extra, attn_mask, key_padding_mask)
-        drop = self.dropout if self.training else 0.0
+            sizes = (n, length, k.shape[2])
+            mask = self._mask(sizes, q.dtype, extra, attn_mask, key_padding_mask)
         p = None
         if need_weights:
             s = q @ k.transpose(2, 3) * (1.0 / math.sqrt(self.head_dim))
@@ -155,19 +163,21 @@ class MultiheadAttention(Module):
             y = (F.dropout(p, drop) if drop else p) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask, drop, causal)
-        y = self.out_proj(y.transpose(1, 2).reshape(n, length, self.embed_dim))
+        y = self.out_proj(side_by_side(y, n_axis))
         if p is not None and average_attn_weights:
             p = p.mean(1)
         if single:
             return y[0], None if p is None else p[0]
-        return (y if self.batch_first else y.transpose(0, 1)), p
+        return y, p
 
     def _mask(
-        self, q: Tensor, keys: int, extra: int, attn_mask: Tensor | None, padding: Tensor | None
-    ) -> Tensor | None:
-        """Both masks as one to be added, of shape (N or 1, heads or 1, L or 1, keys)."""
+        self, sizes: tuple[int, int, int], dtype: Any, extra: int, attn_mask: Tensor | None,
+        padding: Tensor | None,
+    ) -> Tensor | None:  # fmt: skip
+        """Both masks as one to be added, of shape (N or 1, heads or 1, L or 1, keys); sizes: of the
+        batch, the queries and the keys, the last `extra` of which are no one's to mask."""
         total = None
-        n, length, s = q.shape[0], q.shape[2], keys - extra
+        n, length, s = sizes[0], sizes[1], sizes[2] - extra
         for what, m, shapes in (
             ("attn_mask", attn_mask, ((length, s), (n * self.num_heads, length, s))),
             ("key_padding_mask", padding, ((n, s),)),
@@ -178,7 +188,7 @@ class MultiheadAttention(Module):
                 raise ShapeError(f"MultiheadAttention: {what} expects shape "
                                  f"{' or '.join(map(str, shapes))}, got {m.shape}")  # fmt: skip
             if m.dtype == dtypes.bool_:
-                m = ops.where(m, -math.inf, ops.zeros((), dtype=q.dtype))
+                m = ops.where(m, -math.inf, ops.zeros((), dtype=dtype))
             elif not dtypes.is_floating(m.dtype):
                 raise DTypeError(
                     f"MultiheadAttention: {what} must be bool or floating, got {m.dtype}"

@@ -1,8 +1,7 @@
 """A recurrent layer over a whole sequence as one differentiable operation.
 
-The input meets its weight in one product for all steps, the kernel walks through time, and the
-gradients of the weights are one product over all steps again. Derivatives of the backward pass come
-from the same formulas written step by step with ops.
+The kernel walks through time, and the gradients of the weights are one product over all steps.
+Derivatives of the backward pass come from the same formulas written step by step with ops.
 """
 
 from __future__ import annotations
@@ -77,11 +76,12 @@ class Recurrent(Function):
         bias, own = (None if t is None else t._array for t in (b, v))
         if kind != "gru" and bias is not None and own is not None:
             bias = _sum(bias, own)  # the two meet in one sum
-        gates = k.linear(x._array, w._array, bias)
         first = None if c0 is None else c0._array
         valid = None if lengths is None else lengths._array
         own = own if kind == "gru" else None
-        h, c, saved = k.recurrent(op, gates, h0._array, first, u._array, own, valid, reverse)
+        h, c, saved = k.recurrent(
+            op, x._array, w._array, bias, h0._array, first, u._array, own, valid, reverse
+        )
         state: Any = ctx
         state.call = (kind, op, reverse, valid, c, saved)
         y = tape.new_tensor(h)
@@ -109,14 +109,11 @@ class Recurrent(Function):
         )
         hidden = gates if hidden is None else hidden
         h, start = y._array, h0._array[None]
-        early, late, end = (h[1:], hidden[:-1], hidden[-1:]) if reverse else (
-            h[:-1], hidden[1:], hidden[:1])  # fmt: skip
-        gu = _product(end, start)
-        if len(late):
-            gu = _sum(gu, _product(late, early))
+        before = k.concatenate([h[1:], start] if reverse else [start, h[:-1]], 0)
         needs = ctx.needs_input_grad[3:]
         gx = k.matmul(gates, w._array) if needs[0] else None
         gw = _product(gates, x._array) if needs[3] else None
+        gu = _product(hidden, before) if needs[4] else None
         gb = k.reduce(0, gates, (0, 1), False) if needs[5] else None
         gv = None
         if needs[6]:

@@ -55,6 +55,71 @@ def _attention_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) 
 ATTENTION = explicit("attention", _attention_vjp, saves=(0, 1, 2, 3), fused=_attention_fused)
 
 
+# --- queries, keys and values from one projection -------------------------------------------------
+def _thirds(x: Any, params: Any) -> list[Any]:
+    """Queries, keys and values (N, H, L, D), views of an array or a tensor x (A, B, 3 E) that holds
+    them side by side; params: heads, and which of the first axes is that of the samples."""
+    heads, n_axis = params[:2]
+    e = x.shape[2] // 3
+    parts = [x[..., i * e : (i + 1) * e] for i in range(3)]
+    return [by_head(p, heads, n_axis) for p in parts]
+
+
+def by_head(x: Any, heads: int, n_axis: int) -> Any:
+    """(A, B, E) as (N, H, L, D), without a copy."""
+    four = x.reshape(*x.shape[:2], heads, x.shape[2] // heads)
+    return four.swapaxes(1, 2) if n_axis == 0 else four.swapaxes(0, 1).swapaxes(1, 2)
+
+
+def side_by_side(x: Any, n_axis: int) -> Any:
+    """(N, H, L, D) as (A, B, E): the inverse of by_head."""
+    four = x.swapaxes(1, 2) if n_axis == 0 else x.swapaxes(1, 2).swapaxes(0, 1)
+    return four.reshape(*four.shape[:2], four.shape[2] * four.shape[3])
+
+
+def _self_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
+    x, mask = inputs
+    q, k, v = _thirds(x, params)
+    grads = _attention_vjp(
+        by_head(g, *params[:2]), (True,) * 3, (q, k, v, mask), out, params[2:], nodes
+    )
+    return cat([side_by_side(t, params[1]) for t in grads[:3]], 2), None
+
+
+def _self_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
+    x, mask = saved[:2]
+    kernel = kernels.of(x)
+    parts = kernel.attention_grad(
+        by_head(g._array, *params[:2]), *_thirds(x, params), mask, *params[2:]
+    )
+    return new_tensor(kernel.concatenate([side_by_side(a, params[1]) for a in parts], 2)), None
+
+
+SELF_ATTENTION = explicit("self_attention", _self_vjp, saves=(0, 1), fused=_self_fused)
+
+
+def self_attention(
+    qkv: Tensor, heads: int, n_axis: int, mask: Tensor | None, dropout_p: float, causal: bool
+) -> Tensor:
+    """scaled_dot_product_attention of one projection, heads side by side again.
+
+    qkv: (N, L, 3 E) with n_axis 0, (L, N, 3 E) with n_axis 1; mask: broadcastable to (N, H, L, L),
+    to be added. Returns (N, L, E) or (L, N, E). The gradient is written once, not once per third.
+    """
+    params = (heads, n_axis)
+    if dropout_p or (mask is not None and mask._node is not None):
+        q, k, v = _thirds(qkv, params)
+        y = scaled_dot_product_attention(q, k, v, mask, dropout_p, causal)
+        return side_by_side(y, n_axis)
+    q, k, v = _thirds(qkv._array, params)
+    if mask is not None:
+        mask = expand(convert(mask, qkv.dtype), (*q.shape[:3], q.shape[2]))
+    added = None if mask is None else mask._array
+    scale = 1.0 / math.sqrt(q.shape[3])
+    y = kernels.of(q).attention(q, k, v, added, scale, causal)
+    return record(SELF_ATTENTION, side_by_side(y, n_axis), (qkv, mask), (*params, scale, causal))
+
+
 def _four_axes(x: Tensor, lead: tuple[int, ...]) -> Tensor:
     """x (..., n, m), its leading axes stretched to lead, as (B, H, n, m)."""
     if x.shape[:-2] != lead:

@@ -33,17 +33,18 @@ def _checked(op, name, sequence, h0, c0, w):
 
 
 @quiet
-def recurrent(op, gates, h0, c0, w, bias, lengths, reverse):
+def recurrent(op, x, w_in, b_in, h0, c0, w, bias, lengths, reverse):
     """States of all steps; a sample whose sequence is over keeps its state."""
-    kind, n = _checked(op, "recurrent", gates, h0, c0, w)
+    kind, n = _checked(op, "recurrent", x, h0, c0, w)
     if bias is not None and kind != "gru":
         raise errors.ValueError("recurrent: bias is for the GRU; add it to gates elsewhere")
-    dtype = gates.dtype
-    gates, h0, w = widen(gates), widen(h0), widen(w)
+    if w_in.shape != (len(w), x.shape[2]):
+        raise errors.ShapeError(f"recurrent: x {x.shape} for w_in {w_in.shape} and w {w.shape}")
+    dtype = x.dtype
+    gates = widen(x) @ widen(w_in).T + (0 if b_in is None else widen(b_in))
+    h0, w = widen(h0), widen(w)
     c0 = None if c0 is None else widen(c0)
     steps, batch = gates.shape[:2]
-    if gates.shape[2] != w.shape[0]:
-        raise errors.ShapeError(f"recurrent: gates {gates.shape} for w {w.shape}")
     h = np.zeros((steps, batch, n), gates.dtype)
     c = np.zeros_like(h) if kind == "lstm" else None
     saved = np.zeros((steps, batch, 4 * n), h.dtype) if kind in ("lstm", "gru") else None
@@ -51,21 +52,21 @@ def recurrent(op, gates, h0, c0, w, bias, lengths, reverse):
         before = h0 if u is None else h[u]
         live = np.ones(batch, bool) if lengths is None else t < lengths
         hidden = before @ w.T + (0 if bias is None else widen(bias))
-        x = gates[t]
+        own = gates[t]
         if kind == "gru":
-            r, z = np.split(_sigmoid(x[:, : 2 * n] + hidden[:, : 2 * n]), 2, 1)
-            new = np.tanh(x[:, 2 * n :] + r * hidden[:, 2 * n :])
+            r, z = np.split(_sigmoid(own[:, : 2 * n] + hidden[:, : 2 * n]), 2, 1)
+            new = np.tanh(own[:, 2 * n :] + r * hidden[:, 2 * n :])
             state = (1 - z) * new + z * before
             saved[t, live] = np.concatenate([r, z, new, hidden[:, 2 * n :]], 1)[live]
         elif kind == "lstm":
             c_before = c0 if u is None else c[u]
-            i, f, g, o = np.split(x + hidden, 4, 1)
+            i, f, g, o = np.split(own + hidden, 4, 1)
             i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
             c[t] = np.where(live[:, None], f * c_before + i * g, c_before)
             state = o * np.tanh(c[t])
             saved[t, live] = np.concatenate([i, f, g, o], 1)[live]
         else:
-            state = np.tanh(x + hidden) if kind == "tanh" else np.maximum(x + hidden, 0)
+            state = np.tanh(own + hidden) if kind == "tanh" else np.maximum(own + hidden, 0)
         h[t] = np.where(live[:, None], state, before)
     return rounded(h, dtype), *[None if a is None else rounded(a, dtype) for a in (c, saved)]
 
