@@ -258,7 +258,7 @@ def test_samplers():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"num_workers": 2}, "num_workers must be 0, got 2"),
+        ({"num_workers": -1}, "num_workers must not be negative, got -1"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"shuffle": True, "sampler": [0]}, "sampler and shuffle exclude"),
         ({"batch_sampler": [[0]], "batch_size": 3}, "batch_sampler excludes"),
@@ -274,6 +274,6 @@ def test_utils_data_is_the_same():
     from tilegrad.utils.data import DataLoader
 
     assert DataLoader is data.DataLoader and tg.utils.data.MNIST is data.MNIST
-    assert {n for n in dir(data) if n[0] != "_"} - {"dataset", "idx", "loader"} == {
+    assert {n for n in dir(data) if n[0] != "_"} - {"dataset", "idx", "loader", "sampler"} == {
         n for n in dir(tg.utils.data) if n[0] != "_"
     }

@@ -95,8 +95,9 @@ def spaces(key):
     if key == "Tensor":
         return tg.Tensor, torch.Tensor
     if key != "tilegrad":
+        modules = [part for part in key.split(".") if part[0].islower()]
+        __import__(".".join(["torch", *modules]))
         for part in key.split("."):
-            __import__(f"torch.{key}")
             mine, theirs = getattr(mine, part), getattr(theirs, part)
     return mine, theirs
 

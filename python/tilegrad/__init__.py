@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from . import autograd as autograd
 from . import errors as errors
 from .autograd import enable_grad as enable_grad
+from .autograd import inference_mode as inference_mode
 from .autograd import is_grad_enabled as is_grad_enabled
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
@@ -18,10 +19,12 @@ from .device import cpu_isas as cpu_isas
 from .device import device as device
 from .device import empty_cache as empty_cache
 from .device import get_cpu_isa as get_cpu_isa
+from .device import get_default_device as get_default_device
 from .device import get_num_threads as get_num_threads
 from .device import memory_stats as memory_stats
 from .device import reset_peak_memory as reset_peak_memory
 from .device import set_cpu_isa as set_cpu_isa
+from .device import set_default_device as set_default_device
 from .device import set_num_threads as set_num_threads
 from .dtypes import bfloat16 as bfloat16
 from .dtypes import bool_ as bool  # noqa: F401
@@ -53,8 +56,11 @@ from .tensor import from_numpy as from_numpy
 from .tensor import tensor as tensor
 
 if _TYPE_CHECKING:
+    from . import accelerator as accelerator
+    from . import backends as backends
     from . import bench as bench
     from . import cases as cases
+    from . import cuda as cuda
     from . import data as data
     from . import demo as demo
     from . import diagnostics as diagnostics
@@ -69,6 +75,8 @@ if _TYPE_CHECKING:
     from .diagnostics import graph as graph
     from .diagnostics import profile as profile
     from .diagnostics import trace_nonfinite as trace_nonfinite
+    from .serialization import load as load
+    from .serialization import save as save
 
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
@@ -128,14 +136,18 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "bench cases data demo diagnostics func linalg models nn optim testing train utils".split()
+    "accelerator backends bench cases cuda data demo diagnostics func linalg models nn optim "
+    "testing train utils".split()
 )
-_DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
+_HOMES = {
+    **dict.fromkeys(["graph", "profile", "trace_nonfinite"], "diagnostics"),
+    **dict.fromkeys(["load", "save"], "serialization"),
+}
 
 
 def __getattr__(name: str) -> object:
     if name in _LATER:
         return _importlib.import_module(f"{__name__}.{name}")
-    if name in _DIAGNOSTICS:
-        return getattr(_importlib.import_module(f"{__name__}.diagnostics"), name)
+    if name in _HOMES:
+        return getattr(_importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,7 @@ from ..device import check_device
 from ..errors import MemoryError as TgMemoryError
 from ..errors import ShapeError, renamed
 from ..errors import ValueError as TgValueError
-from ..tensor import Tensor
+from ..tensor import Tensor, tensor
 from .rules import as_operand, linear, record, scalar, sizes_of
 
 _new = Tensor._new
@@ -305,7 +305,20 @@ def _new_method(name: str, fn: Callable) -> Callable:
     return method
 
 
-METHODS: dict[str, Any] = {"tril": tril, "triu": triu}
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """As ``tilegrad.tensor``, with this tensor's dtype unless one is given.
+
+    >>> import tilegrad as tg
+    >>> tg.zeros(1).new_tensor([1, 2])
+    tensor([1., 2.])
+    """
+    d = self.dtype if dtype is None else dtype
+    return tensor(data, dtype=d, device=device, requires_grad=requires_grad)
+
+
+METHODS: dict[str, Any] = {"tril": tril, "triu": triu, "new_tensor": new_tensor}
 for _name, _fn in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full", full)):
     METHODS["new_" + _name] = _new_method("new_" + _name, _fn)
 

@@ -471,6 +471,8 @@ METHODS.update(
     swapdims=transpose, moveaxis=movedim, ravel=flatten,
     T=property(_reversed_axes),
     mT=property(matrix_transpose),
+    is_cuda=property(lambda self: False, doc="Whether the storage lives on a CUDA device."),
+    ndimension=Tensor.dim, nelement=Tensor.numel,
 )  # fmt: skip
 for _name, _dtype in (
     ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16),
