@@ -32,6 +32,7 @@ x.cumsum(1); x.clone().index_copy_(0, t.tensor([0]), x[1:2]); t.cumsum(x, axis=0
 t.cumprod(x, -1); x.cumprod(axis=0); t.cumsum(x, 0, dtype=t.int32); t.clone(x); x.clone()
 x.contiguous(); x.double(); x.float(); x.half(); x.bool(); x.bfloat16(); x.long(); x.int()
 x.short(); x.char(); x.abs().byte(); x.type_as(t.tensor(1.0)); x.numel(); x.dim(); x.ndim
+x.nelement(); x.ndimension(); x.new_tensor([1, 2]); x.new_tensor(1.5, dtype=t.float64)
 x.nbytes; x.itemsize; x.element_size(); x.is_contiguous(); len(x); x.mT.is_contiguous()
 x.tolist(); x.stride(); x.is_floating_point(); x.requires_grad; x.is_leaf; x.grad
 x.new_zeros(2, 3); x.new_ones((2, )); x.new_full((2, ), 3); x.new_empty(2, 0)

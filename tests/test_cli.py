@@ -90,13 +90,11 @@ def test_demo(capsys, mnist, tmp_path, threads):
 
 def test_demo_without_optional_packages(capsys, mnist, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setattr(demo.table, "show", lambda *args: True)
     code, out, _ = run(
         capsys, "demo", "--data", str(mnist), "--epochs", "1", "--save", str(tmp_path / "o")
     )
     assert code == 0 and "no picture: figure: matplotlib is needed" in out
-    assert "checkpoint: none (checkpoint: safetensors is needed" in out
 
 
 def test_demo_says_what_is_missing(capsys, tmp_path):

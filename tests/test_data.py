@@ -255,10 +255,61 @@ def test_samplers():
     assert list(data.DataLoader([1, 2], None, collate_fn=lambda s: -s)) == [-1, -2]
 
 
+def test_samplers_draw_what_they_say():
+    letters = "abcde"
+    assert list(data.SequentialSampler(letters)) == [0, 1, 2, 3, 4]
+    orders = [
+        list(data.RandomSampler(letters, generator=tg.Generator().manual_seed(4))) for _ in range(2)
+    ]
+    assert orders[0] == orders[1] and sorted(orders[0]) == [0, 1, 2, 3, 4]
+    twelve = list(data.RandomSampler(letters, num_samples=12))
+    assert sorted(twelve[:5]) == sorted(twelve[5:10]) == [0, 1, 2, 3, 4] and len(twelve) == 12
+    many = data.RandomSampler(letters, replacement=True, num_samples=5000)
+    counts = np.bincount(list(many), minlength=5)
+    assert len(many) == counts.sum() == 5000 and abs(counts - 1000).max() < 150
+    weighted = list(data.WeightedRandomSampler([1.0, 0.0, 3.0], 4000))
+    assert weighted.count(1) == 0 and abs(weighted.count(0) - 1000) < 150
+    assert sorted(data.WeightedRandomSampler([1, 2, 3], 3, replacement=False)) == [0, 1, 2]
+    assert sorted(data.SubsetRandomSampler([7, 3])) == [3, 7]
+    with pytest.raises(TgValueError, match="num_samples must be positive, got 0"):
+        data.RandomSampler(letters, num_samples=0)
+    with pytest.raises(TgValueError, match=r"one axis .* got shape \(1, 1\)"):
+        data.WeightedRandomSampler([[1.0]], 1)
+    with pytest.raises(TgValueError, match="batch_size must be positive, got 0"):
+        data.BatchSampler([], 0, False)
+
+
+def test_an_endless_sampler_is_read_batch_by_batch():
+    sampler = data.RandomSampler(range(10), replacement=True, num_samples=10**12)
+    batch = next(iter(data.DataLoader(numbers(), 4, sampler=sampler)))
+    assert len(batch[0]) == 4
+
+
+def test_joined_datasets_and_streams():
+    class Stream(data.IterableDataset):
+        def __iter__(self):
+            return iter(range(5))
+
+    both = data.Subset(numbers(), [7, 1]) + numbers()
+    assert len(both) == 12 and both.cumulative_sizes == [2, 12]
+    assert [int(both[i][0]) for i in (0, 1, 2, -1)] == [7, 1, 0, 9]
+    assert collected(data.DataLoader(both, 3))[0] == [7, 1, 0]
+    with pytest.raises(IndexError, match="index 12 for 12 samples"):
+        both[12]
+    with pytest.raises(TgValueError, match="at least one dataset"):
+        data.ConcatDataset([])
+    assert [b.tolist() for b in data.DataLoader(Stream(), 2)] == [[0, 1], [2, 3], [4]]
+    joined = data.DataLoader(Stream() + Stream(), 4, drop_last=True)
+    assert [b.tolist() for b in joined] == [[0, 1, 2, 3], [4, 0, 1, 2]]
+    assert list(data.DataLoader(Stream(), None)) == [0, 1, 2, 3, 4]
+    with pytest.raises(TgValueError, match="an IterableDataset excludes shuffle"):
+        data.DataLoader(Stream(), shuffle=True)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"num_workers": 2}, "num_workers must be 0, got 2"),
+        ({"num_workers": -1}, "num_workers must not be negative, got -1"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"shuffle": True, "sampler": [0]}, "sampler and shuffle exclude"),
         ({"batch_sampler": [[0]], "batch_size": 3}, "batch_sampler excludes"),
@@ -274,6 +325,6 @@ def test_utils_data_is_the_same():
     from tilegrad.utils.data import DataLoader
 
     assert DataLoader is data.DataLoader and tg.utils.data.MNIST is data.MNIST
-    assert {n for n in dir(data) if n[0] != "_"} - {"dataset", "idx", "loader"} == {
+    assert {n for n in dir(data) if n[0] != "_"} - {"dataset", "idx", "loader", "sampler"} == {
         n for n in dir(tg.utils.data) if n[0] != "_"
     }

@@ -186,7 +186,7 @@ def public(key):
 @pytest.mark.parametrize("key", PYTORCH)
 def test_from_pytorch(key):
     table = PYTORCH[key]
-    assert set(table) <= {"same", "differs", "own", "absent"}
+    assert set(table) <= {"same", "differs", "own", "absent", "why"}
     space = namespace(key)
     present = [*table.get("same", ()), *table.get("differs", ()), *table.get("own", ())]
     absent = table.get("absent", [])
@@ -196,3 +196,7 @@ def test_from_pytorch(key):
     assert [n for n in absent if hasattr(space, n)] == [], "listed as absent, but in tilegrad"
     assert public(key) - set(present) == set(), "in tilegrad, but not listed"
     assert all(len(how) > 10 for how in table.get("differs", {}).values()), "say how"
+    assert set(table.get("why", {})) <= set(absent), "a reason for what is not absent"
+    assert all(len(why) > 5 for why in table.get("why", {}).values()), "say why"
+    for name in re.findall(r"\btilegrad((?:\.\w+)+)", " ".join(table.get("why", {}).values())):
+        operator.attrgetter(name[1:])(tg)

@@ -356,7 +356,6 @@ def test_lbfgs_goes_on_from_its_state():
 
 
 def test_lbfgs_in_a_checkpoint(tmp_path):
-    pytest.importorskip("safetensors")
     from tilegrad.train import load_checkpoint, save_checkpoint
 
     def trained():

@@ -252,7 +252,24 @@ def test_loader():
         loader = data.DataLoader(kept, batch_size=2, drop_last=False)
         rows = [{"a": 1, "b": (space.ones(2), 2)}, {"a": 3, "b": (space.zeros(2), 4)}]
         batch = data.default_collate(rows)
+        both = data.ConcatDataset([kept, pairs]) + pairs
+        assert [float(both[i][0]) for i in (0, 3, -1)] == [7.0, 0.0, 9.0]
+        order = data.SubsetRandomSampler([3, 5, 4])
+        samplers = [
+            data.SequentialSampler(kept), data.RandomSampler(kept), order,
+            data.RandomSampler(kept, num_samples=6), data.WeightedRandomSampler([0.0, 2.0], 4),
+            data.RandomSampler(kept, replacement=True, num_samples=5),
+        ]  # fmt: skip
+        batches = data.BatchSampler(samplers[0], 2, drop_last=True)
+        some = data.DataLoader(pairs, 4, sampler=order, num_workers=0, persistent_workers=False)
+        stream = Stream(space)
         out.append((
+            [len(both), both.cumulative_sizes, *map(len, samplers), len(batches), list(batches)],
+            [sorted(s) if i != 5 else max(s) < 3 for i, s in enumerate(samplers)],
+            len(some), sorted(next(iter(some))[1].tolist()), isinstance(some.sampler, data.Sampler),
+            [b.tolist() for b in data.DataLoader(stream, batch_size=2)],
+            [b.tolist() for b in data.DataLoader(stream + stream, 3, drop_last=True)],
+            [int(b) for b in data.DataLoader(stream, batch_size=None)], data.get_worker_info(),
             [len(p) for p in parts], sorted(i for p in parts for i in p.indices), len(loader),
             [[t.tolist() for t in b] for b in loader], len(pairs), [t.item() for t in pairs[3]],
             batch["a"].tolist(), [t.tolist() for t in batch["b"]],
@@ -260,10 +277,22 @@ def test_loader():
     assert out[0] == out[1]
 
 
+def Stream(space):
+    """A data set of each library without positions."""
+
+    class Counting(space.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(range(5))
+
+    return Counting()
+
+
 def test_every_name_is_compared():
     names = {n for n, *_ in [*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *INITIAL, *DRAWN]}
     names |= {"Parameter", "Sequential", "ModuleList", "LRScheduler", "calculate_gain", "Dataset"}
-    names |= {"Subset", "TensorDataset", "random_split"}
+    names |= {"Subset", "TensorDataset", "random_split", "ConcatDataset", "ChainDataset"}
+    names |= {"IterableDataset", "Sampler", "SequentialSampler", "RandomSampler", "BatchSampler"}
+    names |= {"SubsetRandomSampler", "WeightedRandomSampler"}
     for key in ("nn", "nn.init", "optim", "optim.lr_scheduler", "utils.data"):
         assert set(TABLE[key].get("same", ())) <= names, key
 

@@ -21,10 +21,12 @@ from .device import cpu_isas as cpu_isas
 from .device import device as device
 from .device import empty_cache as empty_cache
 from .device import get_cpu_isa as get_cpu_isa
+from .device import get_default_device as get_default_device
 from .device import get_num_threads as get_num_threads
 from .device import memory_stats as memory_stats
 from .device import reset_peak_memory as reset_peak_memory
 from .device import set_cpu_isa as set_cpu_isa
+from .device import set_default_device as set_default_device
 from .device import set_num_threads as set_num_threads
 from .dtypes import bfloat16 as bfloat16
 from .dtypes import bool_ as bool  # noqa: F401
@@ -54,10 +56,8 @@ from .interop import asarray as asarray
 from .interop import can_cast as can_cast
 from .interop import from_dlpack as from_dlpack
 from .interop import frombuffer as frombuffer
-from .interop import get_default_device as get_default_device
 from .interop import get_float32_matmul_precision as get_float32_matmul_precision
 from .interop import range as range
-from .interop import set_default_device as set_default_device
 from .interop import set_float32_matmul_precision as set_float32_matmul_precision
 from .interop import set_printoptions as set_printoptions
 from .interop import use_deterministic_algorithms as use_deterministic_algorithms
@@ -70,8 +70,11 @@ from .tensor import from_numpy as from_numpy
 from .tensor import tensor as tensor
 
 if _TYPE_CHECKING:
+    from . import accelerator as accelerator
+    from . import backends as backends
     from . import bench as bench
     from . import cases as cases
+    from . import cuda as cuda
     from . import data as data
     from . import demo as demo
     from . import diagnostics as diagnostics
@@ -88,6 +91,8 @@ if _TYPE_CHECKING:
     from .diagnostics import profile as profile
     from .diagnostics import trace_nonfinite as trace_nonfinite
     from .func import vmap as vmap
+    from .serialization import load as load
+    from .serialization import save as save
 
 float, double, half, int, long = float32, float64, float16, int32, int64
 short = int16
@@ -151,11 +156,12 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "bench cases data demo diagnostics func linalg models nn optim special testing train "
-    "utils".split()
+    "accelerator backends bench cases cuda data demo diagnostics func linalg models nn optim "
+    "special testing train utils".split()
 )
-_FROM = {
-    **dict.fromkeys(("graph", "profile", "trace_nonfinite"), "diagnostics"),
+_HOMES = {
+    **dict.fromkeys(["graph", "profile", "trace_nonfinite"], "diagnostics"),
+    **dict.fromkeys(["load", "save"], "serialization"),
     "vmap": "func",
 }
 
@@ -163,6 +169,6 @@ _FROM = {
 def __getattr__(name: str) -> object:
     if name in _LATER:
         return _importlib.import_module(f"{__name__}.{name}")
-    if name in _FROM:
-        return getattr(_importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
+    if name in _HOMES:
+        return getattr(_importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -114,12 +114,16 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    *,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of outputs with respect to inputs, as a tuple; ``.grad`` is not touched.
 
     Shapes and dtypes are those of inputs. Raises GradientError when an input does not require grad,
-    or does not lead to an output and allow_unused is false (else its gradient is None).
+    or does not lead to an output and allow_unused is false; else its gradient is None, or zeros
+    where materialize_grads is set, which allows unused inputs. only_inputs has no effect.
 
     >>> import tilegrad as tg
     >>> x = tg.tensor(3.0, requires_grad=True)
@@ -135,9 +139,11 @@ def grad(
     roots = _roots("grad", outputs, grad_outputs)
     found = run(*roots, [x._node for x in xs], keep, create_graph)
     for i, x in enumerate(xs):
-        if x._node not in found and not allow_unused:
+        if x._node not in found and not (allow_unused or materialize_grads):
             raise GradientError(
                 f"grad: input {i} of shape {x.shape} was not used to compute the outputs; pass "
                 "allow_unused=True to get None for it"
             )
+    if materialize_grads:
+        return tuple(found[x._node] if x._node in found else x.new_zeros(x.shape) for x in xs)
     return tuple(found.get(x._node) for x in xs)

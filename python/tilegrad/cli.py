@@ -14,7 +14,7 @@ from typing import Any
 from . import kernels
 from .errors import TilegradError
 
-_OPTIONAL = ("rich", "matplotlib", "safetensors", "scikit-learn", "torch")
+_OPTIONAL = ("rich", "matplotlib", "scikit-learn", "torch")
 
 
 def _positive(text: str) -> int:

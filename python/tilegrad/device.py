@@ -42,6 +42,20 @@ class device(str):
 CPU = device("cpu")
 
 
+def get_default_device() -> device:
+    """The device of new tensors.
+
+    >>> get_default_device()
+    device(type='cpu')
+    """
+    return CPU
+
+
+def set_default_device(device: Any) -> None:
+    """Chooses the device of new tensors. Raises DeviceError for one this build does not serve."""
+    check_device(device)
+
+
 def check_device(name: Any) -> None:
     """Raises DeviceError unless name is None or a device this build serves."""
     if name is not None and name is not CPU:

@@ -79,30 +79,13 @@ class enable_grad(no_grad):
     _value = True
 
 
-class inference_mode(no_grad):
-    """As no_grad; mode False changes nothing. Context manager and decorator.
+def inference_mode(mode: Any = True) -> Any:
+    """no_grad, also without parentheses; with mode False, enable_grad.
 
     >>> with inference_mode():
     ...     is_grad_enabled()
     False
     """
-
-    mode: bool
-
-    def __new__(cls, mode: Any = True) -> Any:
-        self = object.__new__(cls)
-        self.mode = True if callable(mode) else bool(mode)
-        return self(mode) if callable(mode) else self
-
-    def __enter__(self) -> None:
-        self.before = mode.enabled
-        if self.mode:
-            mode.enabled = False
-
-    def __call__(self, fn: Callable) -> Callable:
-        @wraps(fn)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with inference_mode(self.mode):
-                return fn(*args, **kwargs)
-
-        return wrapped
+    if callable(mode):
+        return no_grad(mode)
+    return no_grad() if mode else enable_grad()

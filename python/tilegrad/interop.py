@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .device import CPU, check_device, device
 from .errors import DTypeError
 from .errors import ValueError as TgValueError
 from .host import PRINTING
@@ -174,25 +173,6 @@ _PROFILES: dict[str, dict[str, Any]] = {
     "short": {"precision": 2, "threshold": 1000, "edgeitems": 2},
     "full": {"precision": 4, "threshold": 2**62},
 }
-
-
-def set_default_device(device: Any) -> None:
-    """The device of new tensors; raises DeviceError for one this build does not serve.
-
-    >>> import tilegrad as tg
-    >>> tg.set_default_device("cpu")
-    """
-    check_device(device)
-
-
-def get_default_device() -> device:
-    """The device of new tensors.
-
-    >>> import tilegrad as tg
-    >>> tg.get_default_device()
-    device(type='cpu')
-    """
-    return CPU
 
 
 def set_float32_matmul_precision(precision: str) -> None:

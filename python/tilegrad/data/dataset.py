@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, ops
+from ..errors import IndexError as TgIndexError
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
@@ -21,10 +23,64 @@ class Dataset:
     def __getitem__(self, index: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__()")
 
+    def __add__(self, other: Dataset) -> ConcatDataset:
+        return ConcatDataset([self, other])
+
     def take(self, index: np.ndarray) -> list[Tensor] | None:
         """The samples at the positions index, stacked by field, if that needs no loop over samples;
         None where the DataLoader has to collect and collate them."""
         return None
+
+
+class IterableDataset(Dataset):
+    """Base of datasets that are streams; subclasses define ``__iter__``."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
+
+    def __add__(self, other: Dataset) -> Any:
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset):
+    """One stream after the other."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.chain.from_iterable(self.datasets)
+
+    def __len__(self) -> int:
+        return sum(len(d) for d in self.datasets)
+
+
+class ConcatDataset(Dataset):
+    """The samples of several datasets, one after the other; also ``a + b``.
+
+    Raises ValueError without any dataset.
+
+    >>> import tilegrad as tg
+    >>> both = tg.data.ConcatDataset([[1, 2], [3]])
+    >>> len(both), both[2], both[-1]
+    (3, 3, 3)
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
+        if not self.datasets:
+            raise TgValueError("ConcatDataset: expects at least one dataset")
+
+    def __getitem__(self, index: int) -> Any:
+        i = index + len(self) if index < 0 else index
+        if not 0 <= i < len(self):
+            raise TgIndexError(f"ConcatDataset: index {index} for {len(self)} samples")
+        k = bisect.bisect_right(self.cumulative_sizes, i)
+        return self.datasets[k][i - self.cumulative_sizes[k - 1] if k else i]
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
 
 
 class TensorDataset(Dataset):

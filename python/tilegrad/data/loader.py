@@ -12,6 +12,8 @@ from ..errors import ValueError as TgValueError
 from ..generator import Generator
 from ..ops.conv import per_axis
 from ..tensor import Tensor, tensor
+from .dataset import IterableDataset
+from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
 def default_collate(batch: Any) -> Any:
@@ -38,14 +40,20 @@ def default_collate(batch: Any) -> Any:
     return batch
 
 
+def get_worker_info() -> None:
+    """None: every sample is loaded in this process."""
+
+
 class DataLoader:
     """Iterates over a dataset in batches, in this process.
 
-    dataset: has ``__getitem__`` and ``__len__``; batch_size None gives single samples. shuffle
-    draws a new order for every pass from generator (a Generator, a seed, or None for the default
-    generator). sampler yields positions, batch_sampler lists of positions. collate_fn makes a batch
-    of a list of samples. drop_last leaves out an incomplete last batch. num_workers must be 0;
-    pin_memory has no effect.
+    dataset: has ``__getitem__`` and ``__len__``, or is an IterableDataset; batch_size None gives
+    single samples. shuffle draws a new order for every pass from generator (a Generator, a seed, or
+    None for the default generator). sampler yields positions, batch_sampler lists of positions.
+    collate_fn makes a batch of a list of samples. drop_last leaves out an incomplete last batch.
+    num_workers and all about workers and pinned memory (pin_memory, timeout, worker_init_fn,
+    multiprocessing_context, prefetch_factor, persistent_workers, pin_memory_device, in_order) have
+    no effect. Raises ValueError for arguments that exclude each other.
 
     A TensorDataset is read by one indexed copy per batch and tensor.
 
@@ -66,11 +74,19 @@ class DataLoader:
         collate_fn: Callable[[list], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
-        *,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
         generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
-        if num_workers != 0:
-            raise TgValueError(f"DataLoader: num_workers must be 0, got {num_workers}")
+        stream = isinstance(dataset, IterableDataset)
+        if num_workers < 0:
+            raise TgValueError(f"DataLoader: num_workers must not be negative, got {num_workers}")
         if batch_size is not None and batch_size < 1:
             raise TgValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
         if sampler is not None and shuffle:
@@ -83,17 +99,32 @@ class DataLoader:
             )
         if batch_size is None and drop_last:
             raise TgValueError("DataLoader: drop_last needs a batch_size")
+        if stream and (shuffle or sampler is not None or batch_sampler is not None):
+            raise TgValueError(
+                "DataLoader: an IterableDataset excludes shuffle, sampler and batch_sampler"
+            )
         if batch_size is not None:
             per_axis("DataLoader", "batch_size", batch_size, 1, 1)
-        self.dataset = dataset
-        self.batch_size = None if batch_sampler is not None else batch_size
-        self.shuffle = bool(shuffle)
-        self.sampler = sampler
-        self.batch_sampler = batch_sampler
-        self.collate_fn = collate_fn
-        self.drop_last = drop_last
         if isinstance(generator, (int, np.integer)):
             generator = Generator().manual_seed(int(generator))
+        if sampler is None and not stream:
+            sampler = (
+                RandomSampler(dataset, generator=generator)
+                if shuffle
+                else SequentialSampler(dataset)
+            )
+        if batch_sampler is not None:
+            batch_size = None
+        elif batch_size is not None and not stream:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        self.num_workers = num_workers
+        self.collate_fn = collate_fn
+        self.pin_memory = pin_memory
+        self.drop_last = drop_last
         self.generator = generator
 
     def __len__(self) -> int:
@@ -104,32 +135,19 @@ class DataLoader:
             return n
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
-    def _order(self) -> np.ndarray:
-        """The positions of one pass."""
-        if self.sampler is not None:
-            return np.fromiter(self.sampler, np.int64)
-        n = len(self.dataset)
-        if self.shuffle:
-            return ops.randperm(n, generator=self.generator).numpy()
-        return np.arange(n, dtype=np.int64)
-
-    def _batches(self) -> Iterator[np.ndarray]:
-        if self.batch_sampler is not None:
-            yield from (np.asarray(b, np.int64) for b in self.batch_sampler)
-            return
-        order, size = self._order(), self.batch_size or 1
-        end = order.size - order.size % size if self.drop_last else order.size
-        for i in range(0, end, size):
-            yield order[i : i + size]
-
     def __iter__(self) -> Iterator[Any]:
         collate = self.collate_fn or default_collate
-        single = self.batch_size is None and self.batch_sampler is None
-        take = None if self.collate_fn or single else getattr(self.dataset, "take", None)
-        for index in self._batches():
-            if single:
-                sample = self.dataset[int(index[0])]
-                yield sample if self.collate_fn is None else self.collate_fn(sample)
-                continue
-            batch = take(index) if take is not None else None
-            yield collate([self.dataset[i] for i in index.tolist()]) if batch is None else batch
+        if self.batch_sampler is not None:
+            take = None if self.collate_fn else getattr(self.dataset, "take", None)
+            for index in self.batch_sampler:
+                batch = take(np.asarray(index, np.int64)) if take is not None else None
+                yield collate([self.dataset[i] for i in index]) if batch is None else batch
+        elif self.batch_size is not None:
+            batches = BatchSampler(self.dataset, self.batch_size, self.drop_last)
+            yield from (collate(samples) for samples in batches)
+        else:
+            samples = self.dataset if self.sampler is None else map(self._sample, self.sampler)
+            yield from samples if self.collate_fn is None else map(self.collate_fn, samples)
+
+    def _sample(self, i: int) -> Any:
+        return self.dataset[int(i)]

@@ -159,7 +159,7 @@ def demo(
             show(p)
 
         progress = run.train(callback)
-    saved = _save(run, out, progress)
+    saved = str(run.save(out, progress))
     if progress.stop:
         print(f"interrupted in epoch {progress.epoch + 1}; checkpoint: {saved}")
         return 130
@@ -182,13 +182,6 @@ def demo(
     x, y = next(iter(run.loader))
     right = table.show(table.record_step(run.model, run.optimizer, x, y), len(x))
     return 0 if right else 1
-
-
-def _save(run: Run, out: Path, progress: Progress) -> str:
-    try:
-        return str(run.save(out, progress))
-    except PackageError as e:
-        return f"none ({e})"
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -222,8 +222,12 @@ class _InstanceNorm(_BatchNorm):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         name, rank = type(self).__name__, self.ranks[0]
@@ -254,7 +258,7 @@ class InstanceNorm1d(_InstanceNorm):
 
 class InstanceNorm2d(_InstanceNorm):
     """Normalises every channel of every sample of (N, C, H, W) or (C, H, W) by itself (Ulyanov et
-    al., 2016); affine and track_running_stats are off unless asked for.
+    al., 2016); affine and track_running_stats are off unless asked for; bias: whether affine adds.
 
     >>> import tilegrad as tg
     >>> tg.nn.InstanceNorm2d(6)(tg.ones(2, 6, 3, 3)).shape

@@ -66,8 +66,6 @@ class Optimizer:
         group = {**self.defaults, **param_group}
         params = group["params"]
         group["params"] = [params] if isinstance(params, Tensor) else list(params)
-        if not group["params"]:
-            raise TgValueError(f"{op}: got an empty list of parameters")
         held = {id(p) for g in self.param_groups for p in g["params"]}
         for p in group["params"]:
             if not isinstance(p, Tensor):

@@ -16,22 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..errors import DataError, DTypeError, PackageError, StateError
+from ..errors import DataError, StateError
 from ..errors import FileNotFoundError as TgFileNotFoundError
 from ..generator import default_generator
 from ..nn.module import Module
 from ..ops.join import stack
+from ..serialization import pack, unpack, write_whole
 from ..tensor import Tensor, from_numpy
 
 FORMAT = 1
 JSON_NAME = "checkpoint.json"
-_NAMES = {
-    dtypes.bool_: "BOOL", dtypes.uint8: "U8", dtypes.int8: "I8", dtypes.uint16: "U16",
-    dtypes.int16: "I16", dtypes.uint32: "U32", dtypes.int32: "I32", dtypes.uint64: "U64",
-    dtypes.int64: "I64", dtypes.float16: "F16", dtypes.bfloat16: "BF16", dtypes.float32: "F32",
-    dtypes.float64: "F64", dtypes.complex64: "C64",
-}  # fmt: skip
 
 
 @dataclass
@@ -43,80 +37,24 @@ class Checkpoint:
     info: dict[str, Any] = field(default_factory=dict)
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError as e:
-        raise PackageError(
-            f'checkpoint: safetensors is needed: pip install "tilegrad[io]" ({e})'
-        ) from None
-    return safetensors
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Puts a file in place whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def save_tensors(path: str | os.PathLike[str], tensors: dict[str, Any]) -> None:
     """Writes tensors or arrays by name as one safetensors file, whole or not at all.
 
-    Raises PackageError without safetensors, DTypeError for element types the format lacks.
+    Raises DTypeError for element types the format lacks.
     """
-    _write(Path(path), _packed(tensors))
-
-
-def _packed(tensors: dict[str, Any]) -> bytes:
-    entries = {}
-    for name, t in tensors.items():
-        a = t.numpy(force=True) if isinstance(t, Tensor) else np.asarray(t)
-        if a.dtype not in _NAMES:
-            raise DTypeError(f"save_tensors: {name!r}: safetensors does not hold {a.dtype}")
-        # The library stores the bytes as they lie, whatever the strides say.
-        entries[name] = np.ascontiguousarray(a).reshape(a.shape)
-    return _safetensors().numpy.save(entries)
+    write_whole(Path(path), pack(tensors))
 
 
 def load_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name.
 
-    Raises FileNotFoundError, DataError when the file is damaged, PackageError without safetensors.
+    Raises FileNotFoundError, DataError when the file is damaged.
     """
-    library = _safetensors()
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise TgFileNotFoundError(f"load_tensors: there is no file {str(path)!r}") from None
-    return _unpacked(library, data, str(path))
-
-
-def _unpacked(library: Any, data: bytes, name: str) -> dict[str, Tensor]:
-    try:
-        entries = library.deserialize(data)
-    except library.SafetensorError as e:
-        raise DataError(f"load_tensors: {name!r} is damaged: {e}") from None
-    by_name = {v: k for k, v in _NAMES.items()}
-    out = {}
-    for key, entry in entries:
-        if entry["dtype"] not in by_name:
-            raise DataError(f"load_tensors: {name!r}: {key!r} has dtype {entry['dtype']}")
-        a = np.frombuffer(entry["data"], by_name[entry["dtype"]]).reshape(entry["shape"])
-        out[key] = from_numpy(a)
-    return out
+    return unpack(data, str(path))[0]
 
 
 def save_checkpoint(
@@ -168,12 +106,12 @@ def save_checkpoint(
         content["scheduler"] = {
             "class": type(scheduler).__name__, "state": scheduler.state_dict()
         }  # fmt: skip
-    packed = _packed(tensors)
+    packed = pack(tensors)
     digest = hashlib.sha256(packed).hexdigest()
     content["tensors"] = {"file": f"tensors-{digest[:16]}.safetensors", "sha256": digest}
     text = json.dumps(content, indent=1)
-    _write(home / content["tensors"]["file"], packed)
-    _write(home / JSON_NAME, text.encode())
+    write_whole(home / content["tensors"]["file"], packed)
+    write_whole(home / JSON_NAME, text.encode())
     for old in home.glob("tensors-*.safetensors"):
         if old.name != content["tensors"]["file"]:
             old.unlink(missing_ok=True)
@@ -196,7 +134,6 @@ def load_checkpoint(
     """
     home = Path(folder)
     content = _content(home)
-    library = _safetensors()
     path = home / content["tensors"]["file"]
     try:
         data = path.read_bytes()
@@ -208,7 +145,7 @@ def load_checkpoint(
             f"load_checkpoint: {str(path)!r} is damaged: sha256 {digest}, expected "
             f"{content['tensors']['sha256']}"
         )
-    tensors = _unpacked(library, data, str(path))
+    tensors, _ = unpack(data, str(path))
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     for what, thing in (("optimizer", optimizer), ("scheduler", scheduler)):
         if thing is not None:
