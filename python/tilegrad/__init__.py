@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from . import autograd as autograd
 from . import errors as errors
 from .autograd import enable_grad as enable_grad
+from .autograd import inference_mode as inference_mode
 from .autograd import is_grad_enabled as is_grad_enabled
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
@@ -51,6 +52,16 @@ from .tensor import Tensor as Tensor
 from .tensor import as_tensor as as_tensor
 from .tensor import from_numpy as from_numpy
 from .tensor import tensor as tensor
+from .typed import BFloat16Tensor as BFloat16Tensor
+from .typed import BoolTensor as BoolTensor
+from .typed import ByteTensor as ByteTensor
+from .typed import CharTensor as CharTensor
+from .typed import DoubleTensor as DoubleTensor
+from .typed import FloatTensor as FloatTensor
+from .typed import HalfTensor as HalfTensor
+from .typed import IntTensor as IntTensor
+from .typed import LongTensor as LongTensor
+from .typed import ShortTensor as ShortTensor
 
 if _TYPE_CHECKING:
     from . import bench as bench
@@ -58,6 +69,7 @@ if _TYPE_CHECKING:
     from . import data as data
     from . import demo as demo
     from . import diagnostics as diagnostics
+    from . import distributions as distributions
     from . import func as func
     from . import linalg as linalg
     from . import models as models
@@ -128,7 +140,8 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "bench cases data demo diagnostics func linalg models nn optim testing train utils".split()
+    "bench cases data demo diagnostics distributions func linalg models nn optim testing train "
+    "utils".split()
 )
 _DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
 

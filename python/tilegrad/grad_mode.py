@@ -77,3 +77,15 @@ class enable_grad(no_grad):
     """Everything inside is recorded, also within no_grad; context manager and decorator."""
 
     _value = True
+
+
+def inference_mode(mode: Any = True) -> Any:
+    """no_grad, also without parentheses; with mode False, enable_grad.
+
+    >>> with inference_mode():
+    ...     is_grad_enabled()
+    False
+    """
+    if callable(mode):
+        return no_grad(mode)
+    return no_grad() if mode else enable_grad()
