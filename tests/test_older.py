@@ -120,3 +120,13 @@ def test_flatten_parameters_changes_nothing():
     before = {k: v.clone() for k, v in layer.state_dict().items()}
     assert layer.flatten_parameters() is None
     assert all((before[k] == v).all() for k, v in layer.state_dict().items())
+
+
+def test_comparisons_in_place():
+    x = tg.tensor([1.0, 2.0, 3.0])
+    assert x.gt_(1) is x and x.tolist() == [0, 1, 1] and x.dtype == tg.float32
+    assert x.logical_not_().tolist() == [1, 0, 0] and x.eq_(x.clone()).tolist() == [1, 1, 1]
+    assert tg.tensor([1, 0]).logical_and_(tg.tensor([1.0, 1.0])).tolist() == [1, 0]
+    assert tg.tensor([1, 5]).less_equal_(3).dtype == tg.int64
+    y = tg.ones(2, requires_grad=True) * 2
+    assert not y.greater_(1).requires_grad

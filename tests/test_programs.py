@@ -5,9 +5,11 @@ and lists of them; ``losses`` fall. NAME.json holds what PyTorch returned: where
 ``python tests/test_programs.py`` writes these files.
 """
 
+import ast
 import json
 import re
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent / "programs"
+LISTED = tomllib.loads((FOLDER.parents[1] / "docs" / "from_pytorch.toml").read_text())
 PROGRAMS = sorted(p.stem for p in FOLDER.glob("*.py"))
 
 
@@ -63,6 +66,40 @@ def test_program(name):
         assert np.mean(losses[-len(losses) // 4 :]) < 0.9 * np.mean(losses[: len(losses) // 4 or 1])
     stored = json.loads((FOLDER / f"{name}.json").read_text())
     assert_close(results, stored["results"], name)
+
+
+def names_of(text):
+    """The dotted names below torch that a program imports or writes out, aliases resolved."""
+    tree, aliases, found = ast.parse(text), {}, set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {a.asname or a.name: a.name for a in node.names if a.name[:5] == "torch"}
+        elif isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "torch":
+            aliases |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    for node in ast.walk(tree):
+        written = ast.unparse(node) if isinstance(node, (ast.Attribute, ast.Name)) else ""
+        root, _, rest = written.partition(".")
+        if root in aliases and re.fullmatch(r"[\w.]+", written):  # no method of a result
+            found.add(f"{aliases[root]}.{rest}".rstrip("."))
+    return {n.removeprefix("torch.") for n in found}
+
+
+SPACES = {key for key in LISTED if key not in ("tilegrad", "Tensor")}
+PLACES = {"nn.parameter.Parameter": "nn.Parameter"}
+"""Second addresses of a name."""
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_names_are_listed(name):
+    """Every name that a program takes from torch is same or differs in docs/from_pytorch.toml."""
+    unknown = set()
+    for used in names_of((FOLDER / f"{name}.py").read_text()) - {"torch"}:
+        key, _, last = PLACES.get(used, used).rpartition(".")
+        table = LISTED.get(key or "tilegrad", {})
+        modules = used in SPACES or any(key.startswith(used + ".") for key in SPACES)
+        if last not in {*table.get("same", ()), *table.get("differs", ())} and not modules:
+            unknown.add(used)
+    assert not unknown
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

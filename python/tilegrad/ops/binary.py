@@ -260,6 +260,12 @@ logical_or = compare("logical_or", "a or b is non-zero")
 logical_xor = compare("logical_xor", "exactly one of a and b is non-zero")
 not_equal, less, less_equal = ne, lt, le
 greater, greater_equal = gt, ge
+for _name, _fn in {
+    "eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge, "not_equal": ne, "less": lt,
+    "less_equal": le, "greater": gt, "greater_equal": ge, "logical_and": logical_and,
+    "logical_or": logical_or, "logical_xor": logical_xor,
+}.items():  # fmt: skip
+    add_inplace(_name + "_", _fn)
 
 
 _WHERE = elementwise(

@@ -163,6 +163,7 @@ clip = clamp
 METHODS.update(clamp=clamp, clip=clamp)
 add_inplace("clamp_", clamp)
 add_inplace("clip_", clamp)
+add_inplace("logical_not_", logical_not)
 
 
 def bitwise_not(input: Any) -> Tensor:
