@@ -36,6 +36,7 @@ x.nelement(); x.ndimension(); x.new_tensor([1, 2]); x.new_tensor(1.5, dtype=t.fl
 x.nbytes; x.itemsize; x.element_size(); x.is_contiguous(); len(x); x.mT.is_contiguous()
 x.tolist(); x.stride(); x.is_floating_point(); x.requires_grad; x.is_leaf; x.grad
 x.new_zeros(2, 3); x.new_ones((2, )); x.new_full((2, ), 3); x.new_empty(2, 0)
+x.nelement(); x.ndimension(); x.new_tensor([1, 2])
 x.new_zeros((2, ), dtype=t.int32); t.zeros_like(x); t.ones_like(x, dtype=t.float64)
 t.full_like(x, 2); t.full_like(x, 1.0); t.is_tensor(x); x.clone().fill_(1); x.clone().zero_()
 x.detach(); x.clone().detach_(); x.mT; t.round(x*1.7); t.rand_like(x*1.0).shape == x.shape

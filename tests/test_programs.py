@@ -102,6 +102,7 @@ def test_names_are_listed(name):
     assert not unknown
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_beside_pytorch(name):
     """The stored numbers are those of the PyTorch that is installed."""

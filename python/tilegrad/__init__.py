@@ -68,6 +68,16 @@ from .tensor import Tensor as Tensor
 from .tensor import as_tensor as as_tensor
 from .tensor import from_numpy as from_numpy
 from .tensor import tensor as tensor
+from .typed import BFloat16Tensor as BFloat16Tensor
+from .typed import BoolTensor as BoolTensor
+from .typed import ByteTensor as ByteTensor
+from .typed import CharTensor as CharTensor
+from .typed import DoubleTensor as DoubleTensor
+from .typed import FloatTensor as FloatTensor
+from .typed import HalfTensor as HalfTensor
+from .typed import IntTensor as IntTensor
+from .typed import LongTensor as LongTensor
+from .typed import ShortTensor as ShortTensor
 
 if _TYPE_CHECKING:
     from . import accelerator as accelerator
@@ -78,6 +88,7 @@ if _TYPE_CHECKING:
     from . import data as data
     from . import demo as demo
     from . import diagnostics as diagnostics
+    from . import distributions as distributions
     from . import func as func
     from . import linalg as linalg
     from . import models as models
@@ -156,8 +167,8 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "accelerator backends bench cases cuda data demo diagnostics func linalg models nn optim "
-    "special testing train utils".split()
+    "accelerator backends bench cases cuda data demo diagnostics distributions func linalg models "
+    "nn optim special testing train utils".split()
 )
 _HOMES = {
     **dict.fromkeys(["graph", "profile", "trace_nonfinite"], "diagnostics"),

@@ -42,9 +42,9 @@ class Size(int):
 class Tensor(Methods):
     """A multi-dimensional array that records what is done with it.
 
-    Tensor(data) copies data (numbers, nested sequences, arrays, tensors) into a tensor of the
-    default floating dtype; ``tilegrad.tensor`` keeps the dtype of data and takes options. Storage
-    is a ``numpy.ndarray``. Names, arguments and defaults follow PyTorch's.
+    Tensor(data) copies data (nested sequences, arrays, tensors) into a tensor of the default
+    floating dtype, Tensor(2, 3) is zeros of that shape; ``tilegrad.tensor`` keeps the dtype of data
+    and takes options. Storage is a ``numpy.ndarray``. Names and defaults follow PyTorch's.
 
     >>> import tilegrad as tg
     >>> x = tg.Tensor([[1, 2], [3, 4]])
@@ -62,8 +62,10 @@ class Tensor(Methods):
     _version: list[int] | None
     _share: Share | None
 
-    def __new__(cls, data: Any = (), *args: Any, **kwargs: Any) -> Any:
-        return tensor(data, dtype=dtypes.get_default_dtype())
+    def __new__(cls, *data: Any) -> Any:
+        from .ops.create import sized
+
+        return sized("Tensor", data, dtypes.get_default_dtype())
 
     @classmethod
     def _new(cls, array: Any, node: tape.Node | None = None) -> Tensor:

@@ -101,6 +101,9 @@ class RNNBase(_Recurrent):
                 self._weights(suffix, columns, device, dtype)
         self.reset_parameters()
 
+    def flatten_parameters(self) -> None:
+        """Does nothing: the kernels read the weights where they lie."""
+
     @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1

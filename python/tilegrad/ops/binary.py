@@ -260,6 +260,11 @@ logical_or = compare("logical_or", "a or b is non-zero")
 logical_xor = compare("logical_xor", "exactly one of a and b is non-zero")
 not_equal, less, less_equal = ne, lt, le
 greater, greater_equal = gt, ge
+for _name, _fn in {
+    "eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge, "not_equal": ne, "less": lt,
+    "less_equal": le, "greater": gt, "greater_equal": ge,
+}.items():  # fmt: skip
+    add_inplace(_name + "_", _fn)
 
 
 _WHERE = elementwise(
@@ -271,8 +276,9 @@ _WHERE = elementwise(
 )
 
 
-def where(condition: Any, input: Any, other: Any) -> Tensor:
-    """input where condition holds, else other; all three broadcast.
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """input where condition holds, else other; all three broadcast. where(condition) alone is
+    nonzero(condition, as_tuple=True): the positions where it holds.
 
     condition: bool tensor; input, other: tensors, arrays or numbers, promoted to one dtype. Raises
     DTypeError when condition is not bool, ShapeError when shapes do not broadcast.
@@ -281,6 +287,12 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
+    if input is None and other is None:
+        from .index import nonzero
+
+        return nonzero(condition, as_tuple=True)
+    if input is None or other is None:
+        raise TypeError("where() takes (condition) or (condition, input, other)")
     (c,) = promote("where", condition)
     if c.dtype != dtypes.bool_:
         raise DTypeError(f"where: condition must be bool, got {c.dtype}")

@@ -13,14 +13,18 @@ from ..device import check_device
 from ..errors import DTypeError, ShapeError, renamed
 from ..errors import MemoryError as TgMemoryError
 from ..errors import ValueError as TgValueError
-from ..tensor import Tensor
+from ..tensor import Tensor, tensor
 from .rules import as_operand, linear, number, record, scalar, sizes_of
 
 _new = Tensor._new
 
 
-def _shape(op: str, size: tuple[Any, ...]) -> tuple[int, ...]:
-    shape = sizes_of(size, op)
+def _shape(op: str, sizes: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
+    if size is not None:
+        if sizes:
+            raise TypeError(f"{op}() got multiple values for argument 'size'")
+        sizes = (size,)
+    shape = sizes_of(sizes, op)
     if any(n < 0 for n in shape):
         raise ShapeError(f"{op}: negative size in shape {shape}")
     if any(n >= 2**63 for n in shape):
@@ -42,8 +46,25 @@ def _full(op: str, size: tuple, value: Any, dtype: Any, device: Any, requires_gr
     return x.requires_grad_() if requires_grad else x
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros. size: ints or one tuple; dtype: the default floating dtype unless given.
+def sized(name: str, data: tuple[Any, ...], dtype: Any) -> Tensor:
+    """What Tensor(*data) makes: zeros of the sizes in data, or a copy of the one sequence, array or
+    tensor there."""
+    if len(data) == 1 and not isinstance(data[0], (int, float, complex, np.number)):
+        return tensor(data[0], dtype=dtype)
+    if any(isinstance(n, (bool, float, complex)) for n in data):
+        raise TypeError(f"{name}: expects sizes or one sequence of data, got {data}")
+    return _full(name, data or (0,), 0, dtype, None, False)
+
+
+def zeros(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of zeros. sizes: ints or one tuple, also by the name size; dtype: the default
+    floating dtype unless given.
 
     Raises ShapeError for negative sizes, MemoryError when the machine has not enough memory.
 
@@ -51,21 +72,33 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> tg.zeros(2)
     tensor([0., 0.])
     """
-    return _full("zeros", size, 0, dtype, device, requires_grad)
+    return _full("zeros", _shape("zeros", sizes, size), 0, dtype, device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones; size, dtype and errors as for zeros.
+def ones(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of ones; sizes, size, dtype and errors as for zeros.
 
     >>> import tilegrad as tg
     >>> tg.ones(2, dtype=tg.int64)
     tensor([1, 1])
     """
-    return _full("ones", size, 1, dtype, device, requires_grad)
+    return _full("ones", _shape("ones", sizes, size), 1, dtype, device, requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor whose values do not matter; size and dtype as for zeros.
+def empty(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor whose values do not matter; sizes, size and dtype as for zeros.
 
     It is zero-filled: memory is never handed out as found.
 
@@ -73,7 +106,7 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     >>> tg.empty(2, 3).shape
     (2, 3)
     """
-    return _full("empty", size, 0, dtype, device, requires_grad)
+    return _full("empty", _shape("empty", sizes, size), 0, dtype, device, requires_grad)
 
 
 def full(
@@ -157,7 +190,7 @@ def _whole(x: Any) -> Any:
 
 
 def arange(
-    start: Any,
+    start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,

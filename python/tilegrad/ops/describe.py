@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import dtypes
+from .. import dtypes, typed
+from ..errors import DTypeError
 from ..tensor import Tensor, tensor
 from .rules import convert
-
-_TYPES = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
-    "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "bool": "Bool", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
-    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-}  # fmt: skip
-_BY_TYPE = {name + "Tensor": d for d, name in _TYPES.items()}
 
 
 def is_signed(input: Tensor) -> bool:
@@ -63,20 +56,26 @@ def storage_offset(input: Tensor) -> int:
     return int((a.__array_interface__["data"][0] - start) // a.itemsize)
 
 
-def type_of(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """Without dtype the name of the kind of tensor; with dtype (or such a name) the tensor in it.
+def type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The tensor converted to dtype: a dtype, a class such as LongTensor, or its name; without one,
+    the name of its class. non_blocking has no effect.
 
-    non_blocking has no effect.
+    Raises DTypeError for other names.
 
     >>> import tilegrad as tg
-    >>> tg.zeros(1).type(), tg.zeros(1).type(tg.int64)
-    ('tilegrad.FloatTensor', tensor([0]))
+    >>> tg.tensor([1.7]).type(tg.LongTensor), tg.zeros(1).type()
+    (tensor([1]), 'tilegrad.FloatTensor')
     """
     if dtype is None:
-        return f"tilegrad.{_TYPES[str(input.dtype)]}Tensor"
-    if isinstance(dtype, str):
-        dtype = _BY_TYPE.get(dtype.rpartition(".")[2], dtype)
-    return convert(input, dtypes.dtype(dtype))
+        name = next((n for n, c in typed.NAMES.items() if c.dtype == input.dtype), None)
+        return f"tilegrad.{name}" if name else str(input.dtype)
+    if isinstance(dtype, str) and dtype.endswith("Tensor"):
+        found = typed.NAMES.get(dtype.rpartition(".")[2])
+        if found is None:
+            raise DTypeError(f"type: no tensors are called {dtype!r}")
+        dtype = found
+    d = dtype.dtype if isinstance(dtype, typed.TypedTensor) else dtypes.dtype(dtype)
+    return convert(input, d)
 
 
 def new_tensor(
@@ -114,7 +113,7 @@ METHODS: dict[str, Any] = {
     f.__name__: f for f in (get_device, is_complex, is_signed, new_tensor, storage_offset)
 }
 METHODS.update(
-    type=type_of,
+    type=type,
     nelement=Tensor.numel,
     ndimension=Tensor.dim,
     is_cuda=_constant("is_cuda", "the memory is a CUDA device's"),

@@ -102,13 +102,14 @@ def _result(array: Any, requires_grad: bool) -> Tensor:
 
 
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform random numbers in [0, 1). size: ints or one tuple.
+    """Uniform random numbers in [0, 1). sizes: ints or one tuple, also by the name size.
 
     dtype: floating, the default one unless given. Raises DTypeError, ShapeError.
 
@@ -118,17 +119,20 @@ def rand(
     """
     check_device(device)
     d = _floating("rand", dtype)
-    return _result(_draw("random_uniform", _shape("rand", size), d, generator), requires_grad)
+    return _result(
+        _draw("random_uniform", _shape("rand", sizes, size), d, generator), requires_grad
+    )
 
 
 def randn(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal random numbers of mean 0 and variance 1; size and dtype as for rand.
+    """Normal random numbers of mean 0 and variance 1; sizes, size and dtype as for rand.
 
     >>> import tilegrad as tg
     >>> tg.randn(2, 3).shape
@@ -136,7 +140,9 @@ def randn(
     """
     check_device(device)
     d = _floating("randn", dtype)
-    return _result(_draw("random_normal", _shape("randn", size), d, generator), requires_grad)
+    return _result(
+        _draw("random_normal", _shape("randn", sizes, size), d, generator), requires_grad
+    )
 
 
 def randint(
