@@ -230,7 +230,7 @@ LAYERS = [
     {"generator"},
     {"ops"},
     {"forward", "function"},
-    {"func", "linalg"},
+    {"fft", "func", "linalg"},
     {"functional"},
     {"testing", "cases"},
     {"nn", "optim"},

@@ -58,6 +58,7 @@ if _TYPE_CHECKING:
     from . import data as data
     from . import demo as demo
     from . import diagnostics as diagnostics
+    from . import fft as fft
     from . import func as func
     from . import linalg as linalg
     from . import models as models
@@ -71,6 +72,7 @@ if _TYPE_CHECKING:
     from .diagnostics import trace_nonfinite as trace_nonfinite
 
 float, double, half, int, long = float32, float64, float16, int32, int64
+cfloat, cdouble = complex64, complex128
 short = int16
 newaxis = None
 __version__ = "0.1.0"
@@ -113,7 +115,7 @@ def is_complex(input: Tensor) -> _builtins.bool:
     >>> tg.is_complex(tg.zeros(2))
     False
     """
-    return input.dtype.kind == "c"
+    return input.is_complex()
 
 
 def is_nonzero(input: Tensor) -> _builtins.bool:
@@ -128,7 +130,7 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "bench cases data demo diagnostics func linalg models nn optim testing train utils".split()
+    "bench cases data demo diagnostics fft func linalg models nn optim testing train utils".split()
 )
 _DIAGNOSTICS = frozenset(["graph", "profile", "trace_nonfinite"])
 
