@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tilegrad as tg
-from tilegrad import errors, fft, func
+from tilegrad import errors, fft, func, kernels
 from tilegrad.ops.elementwise import _COMPLEX_TOO
 from tilegrad.testing import assert_close, gradcheck
 
@@ -147,7 +147,8 @@ def test_transforms_of_functions():
     eps, dw = 1e-6, numbers(3, seed=5)
 
     def slope(sign):
-        h = lambda z: (z * tg.from_numpy(w.numpy(force=True) + sign * eps * dw)).abs().sum() ** 2  # noqa: E731
+        moved = tg.from_numpy(w.numpy(force=True) + sign * eps * dw)
+        h = lambda z: (z * moved).abs().sum() ** 2  # noqa: E731
         return np.vdot(v, func.grad(h)(z)).real
 
     assert np.vdot(mixed, dw).real == pytest.approx((slope(1) - slope(-1)) / (2 * eps), rel=1e-6)
@@ -181,6 +182,7 @@ def test_views_and_changes_in_place():
     assert tg.tensor([[1j, 2]]).H.tolist() == [[-1j], [2]] == tg.tensor([[1j, 2]]).mH.tolist()
 
 
+@pytest.mark.skipif(not hasattr(kernels.host, "num_threads"), reason="no threads")
 def test_sums_and_products_do_not_depend_on_threads():
     a = tg.from_numpy(numbers(200, 150, dtype="c8"))
     before = tg.get_num_threads()
@@ -247,6 +249,23 @@ MISTAKES = [
 ]  # fmt: skip
 
 
+MISTAKES += [
+    (lambda: tg.hann_window(-1), errors.ValueError, "hann_window: window_length must not be"),
+    (lambda: tg.kaiser_window(3, dtype=tg.int64), errors.DTypeError, "kaiser_window: expects a fl"),
+    (lambda: tg.stft(tg.ones(9), 4), errors.ValueError, "return_complex must be given"),
+    (lambda: tg.stft(tg.ones(9), 4, 0, return_complex=True), errors.ValueError, "hop_length 0"),
+    (lambda: tg.stft(tg.ones(9), 4, window=tg.ones(3), return_complex=True), errors.ShapeError,
+     r"window of shape \(4,\)"),
+    (lambda: tg.stft(tg.ones(3), 8, center=False, return_complex=True), errors.ShapeError,
+     "n_fft 8 is more than the length 3"),
+    (lambda: tg.stft(Z[0], 2, 1, onesided=True), errors.ValueError, "onesided is for real"),
+    (lambda: tg.istft(tg.ones(3, 4), 4), errors.DTypeError, "istft: expects complex"),
+    (lambda: tg.istft(tg.ones(3, 4) + 0j, 4, window=tg.hann_window(4), center=False),
+     errors.ValueError, "leave a gap"),
+    (lambda: tg.istft(tg.ones(3, 4) + 0j, 8), errors.ShapeError, "expects 5 frequencies"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("number", range(len(MISTAKES)))
 def test_mistakes_are_named(number):
     call, error, words = MISTAKES[number]
@@ -307,7 +326,11 @@ t.fft.fft(x, 6); t.fft.ifft(x, 3, 0, 'ortho'); t.fft.irfft(x); t.fft.hfft(x, 5);
 t.fft.rfft(x.real, norm='forward'); t.fft.ihfft(x.imag); t.fft.fftn(x, (5, -1), (1, 0))
 t.fft.irfftn(x, (4, 5)); t.fft.hfftn(x, norm='ortho'); t.fft.ihfftn(x.real); t.fft.rfftn(x.real)
 t.fft.fftshift(x); t.fft.ifftshift(x, 1); t.fft.fft(x.real)
-t.fft.irfft2(t.fft.rfft2(x.real) * y[:, :3])
+t.fft.irfft2(t.fft.rfft2(x.real) * y[:, :3]); t.istft(x, 4, 2); t.istft(x.mT, 4, 1, length=9)
+t.istft(x.T, 4, center=False, return_complex=True); t.istft(x, 4, 3, normalized=True)
+t.stft(x, 3, 1, center=False); t.stft(x.real, 4, 1, pad_mode='constant', return_complex=True)
+t.stft(y.imag, 2, 1, window=x[0, :2].real, onesided=False, return_complex=True)
+t.stft(x.ravel(), 5, 2, 3, t.hann_window(3, dtype=t.float64), normalized=True, return_complex=False)
 """
 
 
@@ -356,3 +379,24 @@ def test_lengths_and_norms_beside_pytorch(name):
             assert_close(ours, theirs.resolve_conj().numpy(), rtol=1e-5, atol=1e-5)
         else:
             beside(torch, call, [numbers(4, 5, dtype=dtype)])
+
+
+@pytest.mark.parametrize("kind", ["bartlett", "blackman", "hamming", "hann", "kaiser"])
+def test_windows_beside_pytorch(kind):
+    torch = pytest.importorskip("torch")
+    for n, periodic, dtype in itertools.product(
+        (0, 1, 2, 7), (True, False), ("float32", "float64")
+    ):
+        ours, theirs = (
+            getattr(t, f"{kind}_window")(n, periodic, dtype=getattr(t, dtype)) for t in (tg, torch)
+        )
+        assert_close(ours, theirs.numpy(), atol=1e-6 if dtype == "float32" else 1e-14)
+
+
+def test_a_signal_comes_back():
+    x = tg.from_numpy(numbers(2, 40, dtype="f8"))
+    w = tg.hann_window(16, dtype=tg.float64)
+    for options in ({"center": True}, {"center": True, "normalized": True}):
+        y = tg.stft(x, 16, window=w, return_complex=True, **options)
+        assert_close(tg.istft(y, 16, window=w, **options), x)
+    assert tg.hann_window(5, requires_grad=True).requires_grad

@@ -84,6 +84,20 @@ CASES = [
     _row("complex", "linear", "linear(z, complex(c, d), a[0, :2] + 0j)",
          (*_Z, Arg((2, 4)), Arg((2, 4)))),
     _real("complex", "norm", "norm(z, dim=1)", _Z),
+    # --- short-time transforms ---
+    _real("pairs", "stft", "stft(a, 6, 2, 5, b, return_complex=False)", (Arg((2, 9)), Arg((5,)))),
+    _row("complex", "stft", "stft(z, 4, window=c, center=False, normalized=True)",
+         (Arg((9,)), Arg((9,)), _ROW)),
+    _real("onesided", "istft", "istft(z, 6, 2, 5, c)",
+          (Arg((2, 4, 5)), Arg((2, 4, 5)), Arg((5,), 0.5, 1.5))),
+    _row("complex", "istft",
+         "istft(z, 4, window=c, center=False, normalized=True, length=9, return_complex=True)",
+         (Arg((4, 5)), Arg((4, 5)), Arg((4,), 0.5, 1.5))),
+    *[
+        Case("periodic", f"{kind}_window", (), {"window_length": 6}, differentiable=False,
+             half=False)
+        for kind in ("bartlett", "blackman", "hamming", "hann", "kaiser")
+    ],
     # --- moved ---
     _row("complex", "cat", "cat([z, c[None] + 0j])", (*_Z, _ROW)),
     _row("complex", "stack", "stack([z, z * 1j], 1)", _Z),
