@@ -59,7 +59,8 @@ t.max(x, axis=0); x.argmax(); t.argmin(x, 0); t.argmax(x, 1, keepdim=True)
 t.argmax(x, axis=0, keepdims=True); x.argmin(1); (x*1.0).normal_().shape; (x*0.0).normal_(1, 0)
 t.std(x*1.0, False); t.std(x*1.0, 0, True, True); t.var(x*1.0, 1, False)
 t.var_mean(x*1.0, (0, 1)); t.norm(x*1.0); (x*1.0).norm(1, 0); (x*1.0).norm(3, 1, True)
-t.norm(x*1.0, p=0.5)
+t.norm(x*1.0, p=0.5); x.H; x.mH; x.angle(); x.real; x.cdouble().imag; x.cfloat().real
+x.cdouble().angle(); x.is_complex(); x.resolve_conj(); x.resolve_neg(); x.clone().conj_physical_()
 """
 
 TWO = """

@@ -229,7 +229,7 @@ LAYERS = [
     {"generator", "typed"},
     {"ops"},
     {"forward", "function", "interop", "serialization"},
-    {"func", "linalg", "special"},
+    {"fft", "func", "linalg", "special"},
     {"functional"},
     {"testing", "cases"},
     {"nn", "optim"},

@@ -369,7 +369,7 @@ def numbers(shape, dtype, seed=0):
 
 UNLIKE = [  # where tilegrad raises and PyTorch does not, as the table says
     ("masked_fill|accumulate", lambda dtype, shape: dtype == "bool"),
-    ("index_fill|mT", lambda dtype, shape: shape == ()),
+    ("index_fill|m[TH]", lambda dtype, shape: shape == ()),
     ("linear", lambda dtype, shape: dtype == "int64"),
 ]
 

@@ -89,6 +89,7 @@ if _TYPE_CHECKING:
     from . import demo as demo
     from . import diagnostics as diagnostics
     from . import distributions as distributions
+    from . import fft as fft
     from . import func as func
     from . import linalg as linalg
     from . import models as models
@@ -106,6 +107,7 @@ if _TYPE_CHECKING:
     from .serialization import save as save
 
 float, double, half, int, long = float32, float64, float16, int32, int64
+cfloat, cdouble = complex64, complex128
 short = int16
 newaxis, memory_format = None, str
 __version__ = "0.1.0"
@@ -151,7 +153,7 @@ def is_complex(input: Tensor) -> _builtins.bool:
     >>> tg.is_complex(tg.zeros(2))
     False
     """
-    return input.dtype.kind == "c"
+    return input.is_complex()
 
 
 @_checked
@@ -167,8 +169,8 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
-    "accelerator backends bench cases cuda data demo diagnostics distributions func linalg models "
-    "nn optim special testing train utils".split()
+    "accelerator backends bench cases cuda data demo diagnostics distributions fft func linalg "
+    "models nn optim special testing train utils".split()
 )
 _HOMES = {
     **dict.fromkeys(["graph", "profile", "trace_nonfinite"], "diagnostics"),

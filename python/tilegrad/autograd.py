@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from . import dtypes, kernels, tape
 from .errors import DTypeError, GradientError
-from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    mode,
+    no_grad,
+    set_grad_enabled,
+)
 from .tape import CONSTANT, Node, _accumulate, run
 
 if TYPE_CHECKING:
@@ -31,6 +41,33 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+_ONES = {d: np.ones((), d) for d in dtypes.FLOATING}
+
+
+def conj(g: Tensor, recorded: bool | None = None) -> Tensor:
+    """A complex gradient in the other convention: PyTorch's outside of the tape, inside the one of
+    ``ops.complexes``. A real one is the same in both. recorded: whether the conjugation is;
+    None: as everything else."""
+    if g._array.dtype.kind != "c":
+        return g
+    from .ops.complexes import conj
+
+    if recorded is None or recorded == mode.enabled:
+        return conj(g)
+    with set_grad_enabled(recorded):
+        return conj(g)
+
+
+def outside(hook: Callable) -> Callable:
+    """A hook on the complex gradient inside the tape, called with the one that users know."""
+
+    def turned(g: Tensor) -> Tensor | None:
+        replaced = hook(conj(g))
+        return None if replaced is None else conj(replaced)
+
+    return turned
+
+
 def root(y: Tensor, g: Tensor | None) -> tuple[Node, Tensor]:
     """Where a pass from y starts, and with what."""
     try:
@@ -49,14 +86,17 @@ def root(y: Tensor, g: Tensor | None) -> tuple[Node, Tensor]:
                 f"backward: a gradient must be given for an output of shape {y.shape}; only "
                 "an output of one element has an implicit gradient of 1"
             )
-        return node, y.new_ones(a.shape)
+        one = _ONES.get(a.dtype)
+        if one is None:
+            raise GradientError(f"backward: a gradient must be given for an output of {a.dtype}")
+        return node, tape.new_tensor(kernels.of(a).full(a.shape, a.dtype, one))
     b = g._array
     if b.shape != node.shape or (b.dtype is not a.dtype and b.dtype != a.dtype):
         raise GradientError(
             f"backward: the gradient has shape {g.shape} and dtype {g.dtype}, "
             f"but the output has shape {y.shape} and dtype {y.dtype}"
         )
-    return node, g
+    return node, g if b.dtype.kind != "c" else conj(g)
 
 
 def _listed(x: Any) -> list:
@@ -82,7 +122,8 @@ def backward(
     """Accumulates the gradients of tensors into the ``.grad`` of leaves.
 
     tensors: outputs of any shape; grad_tensors: one cotangent per output, same shape and dtype,
-    or None for outputs of one element. retain_graph (default: create_graph) keeps saved values for
+    or None for real outputs of one element. The gradient of a complex z = x + i y is dL/dx + i
+    dL/dy. retain_graph (default: create_graph) keeps saved values for
     another pass. create_graph records the pass itself, for higher derivatives. inputs restricts the
     accumulation to these leaves. Raises GradientError.
 
@@ -105,6 +146,7 @@ def backward(
             if t._node.rule is None:
                 _accumulate(t._node, g, create_graph)
                 continue
+            g = conj(g, create_graph)
             t.grad = t.grad + g if t.grad is not None else g if create_graph else g.clone()
 
 
@@ -144,6 +186,11 @@ def grad(
                 f"grad: input {i} of shape {x.shape} was not used to compute the outputs; pass "
                 "allow_unused=True to get None for it"
             )
-    if materialize_grads:
-        return tuple(found[x._node] if x._node in found else x.new_zeros(x.shape) for x in xs)
-    return tuple(found.get(x._node) for x in xs)
+    gradients: list[Tensor | None] = []
+    for x in xs:
+        g = found.get(x._node)
+        if g is None:
+            gradients.append(x.new_zeros(x.shape) if materialize_grads else None)
+        else:
+            gradients.append(g if x._node.rule is None else conj(g, create_graph))
+    return tuple(gradients)

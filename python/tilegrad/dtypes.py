@@ -32,6 +32,8 @@ ALL = (bool_, *INTEGER, *FLOATING, *COMPLEX)
 _CATEGORY = {bool_: 0, **dict.fromkeys(INTEGER, 1), **dict.fromkeys(FLOATING, 2)}
 _CATEGORY.update(dict.fromkeys(COMPLEX, 3))
 _BY_TYPE: dict[Any, np.dtype] = {bool: bool_, int: int64, complex: complex64}
+_REAL_OF: dict[np.dtype, np.dtype] = {complex64: float32, complex128: float64}
+_COMPLEX_OF = {real: wide for wide, real in _REAL_OF.items()}
 _default = float32
 
 
@@ -135,8 +137,23 @@ def category(d: np.dtype) -> int:
 
 
 def is_floating(d: np.dtype) -> bool:
-    """Whether d is floating, and so can carry a gradient."""
+    """Whether d is floating."""
     return _CATEGORY.get(d) == 2
+
+
+def is_differentiable(d: np.dtype) -> bool:
+    """Whether d, floating or complex, can carry a gradient."""
+    return _CATEGORY.get(d, 0) > 1
+
+
+def real_of(d: np.dtype) -> np.dtype:
+    """The dtype of the parts of a complex dtype; a real dtype is its own."""
+    return _REAL_OF.get(d, d)
+
+
+def complex_of(d: np.dtype) -> np.dtype:
+    """The complex dtype whose parts are float32 or float64; d itself where it is complex."""
+    return _COMPLEX_OF.get(d, d)
 
 
 @cache

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import dtypes, tape
+from .autograd import conj
 from .errors import DTypeError, ShapeError
 from .errors import ValueError as TgValueError
 from .forward import alias, cut, dual, finish, has_past, new_level, settled, tangent_of
@@ -64,8 +65,9 @@ def _alike(op: str, what: str, a: Any, b: Any) -> None:
 
 def _differentiable(op: str, tree: Any) -> list[Tensor]:
     xs = leaves(tree)
+    fits = dtypes.is_floating if op.startswith("jac") else dtypes.is_differentiable
     for x in xs:
-        if not isinstance(x, Tensor) or not dtypes.is_floating(x.dtype):
+        if not isinstance(x, Tensor) or not fits(x.dtype):
             what = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise DTypeError(f"{op}: can differentiate in floating tensors alone, got {what}")
     return xs
@@ -76,6 +78,8 @@ def _outputs(op: str, tree: Any) -> list[Tensor]:
     for y in ys:
         if not isinstance(y, Tensor):
             raise DTypeError(f"{op}: func must return tensors, got {type(y).__name__}")
+        if op.startswith("jac") and y.dtype.kind == "c":
+            raise DTypeError(f"{op}: func must return real tensors, got {y.dtype}; view_as_real()")
     return ys
 
 
@@ -126,10 +130,10 @@ class _Recording:
         targets: Any = [x._node for x in self.xs]
         again = self.watched or any(g._node is not None for _, g in starts)
         found = tape.run(
-            [n for n, _ in starts], [g for _, g in starts], targets, keep or again, again
+            [n for n, _ in starts], [conj(g) for _, g in starts], targets, keep or again, again
         )
         return [
-            found[n] if n in found else zeros(x.shape, x.dtype)
+            conj(found[n], again) if n in found else zeros(x.shape, x.dtype)
             for n, x in zip(targets, self.xs, strict=True)
         ]
 

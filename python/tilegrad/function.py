@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import tape
+from .autograd import conj
+from .dtypes import is_differentiable, real_of
 from .errors import GradientError
 from .forward import transposed
 from .grad_mode import enable_grad, mode, no_grad
-from .ops.rules import convert, zeros
+from .ops.rules import cast, zeros
 from .tape import Node, Rule
 from .tensor import Tensor
 
@@ -95,10 +97,16 @@ class _Recorded:
         self.context._saved = tuple(values)
         return self.context
 
+    def inside(self, r: Tensor, i: int) -> Tensor:
+        """The gradient r of argument i as the tape has it, in the dtype of the argument as in PyTorch:
+        a real one takes the real part."""
+        d = self.dtypes[i] or real_of(r.dtype)
+        return conj(cast(r, d)) if d.kind == "c" else cast(r, d)
+
     def cotangents(self, g: Bundle) -> list[Tensor | None]:
         fill = self.context._materialize
         return [
-            g.parts[i] if i in g.parts else zeros(*like) if fill else None
+            conj(g.parts[i]) if i in g.parts else zeros(*like) if fill else None
             for i, like in enumerate(self.like)
         ]
 
@@ -131,8 +139,7 @@ def _vjp(
             raise GradientError(
                 f"{name}.backward: gradient {i} must be a tensor of shape {node.shape}, got {what}"
             )
-        if r.dtype != params.dtypes[i]:  # as PyTorch: the dtype of the argument
-            found[i] = convert(r, params.dtypes[i])
+        found[i] = params.inside(r, i)
     return found
 
 
@@ -143,10 +150,13 @@ def _jvp(tangents: Any, inputs: Any, out: Any, params: _Recorded) -> Bundle:
             results = cls.jvp(context, *tangents)
             ts = results if isinstance(results, (tuple, list)) else [results]
             return Bundle({i: t for i, t in enumerate(ts) if t is not None})
-        us = [zeros(*like).requires_grad_() for like in params.like]
+        us = [zeros(*like) for like in params.like]
         with enable_grad():
-            results = cls.backward(context, *us)
-        found = list(results) if isinstance(results, (tuple, list)) else [results]
+            for u in us:
+                tape.make_leaf(u)
+            results = cls.backward(context, *map(conj, us))
+            results = results if isinstance(results, (tuple, list)) else [results]
+            found = [None if r is None else params.inside(r, i) for i, r in enumerate(results)]
         recorded = any(t is not None and t._node is not None for t in (*inputs, *tangents))
         for r, t in zip(found, tangents, strict=True):
             if r is not None and t is not None and r._node is None:
@@ -283,7 +293,7 @@ def _record(
     out = []
     for i, y in enumerate(ys):
         plain = y.detach() if y._node is not None or any(y is x for x in inputs) else y
-        if id(y) not in context._constant and plain.is_floating_point():
+        if id(y) not in context._constant and is_differentiable(plain.dtype):
             _pick(plain, cls, node, i)
         out.append(plain)
     return out

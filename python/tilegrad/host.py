@@ -49,6 +49,8 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray:
             limits = np.iinfo(dtype)
             if not math.isfinite(value) or not limits.min <= int(value) <= limits.max:
                 raise TgValueError(f"tensor: {value} is out of range for {dtype}")
+    if a.dtype.kind == "c" != dtype.kind:
+        raise DTypeError(f"tensor: a tensor of {dtype} does not hold complex numbers")
     with np.errstate(all="ignore"):
         a = np.asarray(a, dtype=dtype)
     return a if a.flags.aligned else a.copy()

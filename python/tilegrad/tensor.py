@@ -169,11 +169,13 @@ class Tensor(Methods):
                 )
             self._node = None
         elif self._node is None:
-            if not dtypes.is_floating(self._array.dtype):
+            if not dtypes.is_differentiable(self._array.dtype):
                 raise GradientError(
                     f"requires_grad_: expects a floating tensor, this one is {self.dtype}"
                 )
             tape.make_leaf(self)
+            if self._array.dtype.kind == "c":  # what arrives leaves the tape
+                self._node.hooks = {0: autograd.conj}  # type: ignore[attr-defined]
         return self
 
     @property
@@ -255,6 +257,8 @@ class Tensor(Methods):
         if self._node.hooks is None:
             self._node.hooks = {}
         hooks = self._node.hooks
+        if sign > 0 and self._array.dtype.kind == "c" and not self.is_leaf:
+            hook = autograd.outside(hook)
         key = sign * next_key()
         hooks[key] = hook
         return Handle(hooks, key)
@@ -461,7 +465,7 @@ def tensor(
     """
     check_device(device)
     a = host_array(data, dtype)
-    t = Tensor._new(a.copy() if a.dtype.kind == "c" else kernels.of(a).copy(a, "C"))
+    t = Tensor._new(kernels.of(a).copy(a, "C"))
     return t.requires_grad_() if requires_grad else t
 
 

@@ -23,7 +23,7 @@ def tol(dtype: Any, reduction_length: int = 1) -> float:
     >>> tol("float64", 100) < tol("float32") < tol("float16")
     True
     """
-    eps = _EPS.get(dtypes.dtype(dtype), 0.0)
+    eps = _EPS.get(dtypes.real_of(dtypes.dtype(dtype)), 0.0)
     return eps * (4.0 + 2.0 * float(max(reduction_length, 1)) ** 0.5)
 
 
@@ -49,7 +49,7 @@ def assert_close(
         raise AssertionError(f"{head}dtype {a.dtype}, expected {b.dtype}")
     if a.size == 0:
         return
-    t = tol(a.dtype, reduction_length) if a.dtype in _EPS else 0.0
+    t = tol(a.dtype, reduction_length)
     wide = np.complex128 if a.dtype.kind == "c" else np.float64 if a.dtype in _EPS else a.dtype
     x, y = a.astype(wide), b.astype(wide)
     if wide is not np.float64 and wide is not np.complex128:
@@ -79,7 +79,13 @@ def _array(x: Any) -> np.ndarray:
 
 def _outputs(y: Any) -> list[Tensor]:
     ys = list(y) if isinstance(y, (tuple, list)) else [y]
-    return [t for t in ys if t is not None and t.is_floating_point()]
+    return [t for t in ys if t is not None and dtypes.is_differentiable(t.dtype)]
+
+
+def _random(rng: np.random.Generator, like: Tensor) -> np.ndarray:
+    """Normal numbers of the shape of like; complex beside complex ones."""
+    a = np.asarray(rng.standard_normal(like.shape))
+    return a if like.dtype.kind != "c" else np.asarray(a + 1j * rng.standard_normal(like.shape))
 
 
 def gradcheck(
@@ -94,11 +100,12 @@ def gradcheck(
 ) -> None:
     """Raises AssertionError unless the gradient of func is its slope.
 
-    func takes the inputs (tensors or plain values) and returns a tensor or several; float64 inputs
-    that require grad are checked. The check is directional: for random directions v and random
-    cotangents u, <u, (f(x + eps v) - f(x - eps v)) / 2 eps> must equal <grad of <u, f(x)>, v>, to
-    rtol of the larger side plus rounding. second_order checks the gradient of the gradient as well,
-    with fresh cotangents for both passes. Method: Griewank and Walther, Evaluating Derivatives.
+    func takes the inputs (tensors or plain values) and returns a tensor or several; float64 and
+    complex128 inputs that require grad are checked. The check is directional: for random directions
+    v and random cotangents u, <u, (f(x + eps v) - f(x - eps v)) / 2 eps> must equal <grad of
+    <u, f(x)>, v>, where <a, b> is the real part of sum(conj(a) b), to rtol of the
+    larger side plus rounding. second_order checks the gradient of the gradient as well, with fresh
+    cotangents for both passes. Method: Griewank and Walther, Evaluating Derivatives.
 
     >>> import tilegrad as tg
     >>> x = tg.tensor([0.3, 0.7], dtype=tg.float64, requires_grad=True)
@@ -109,9 +116,7 @@ def gradcheck(
         _check_direction(func, list(inputs), eps, rtol, rng, f"order 1, direction {number}")
     if second_order:
         leaves = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
-        cotangents = [
-            Tensor._new(np.asarray(rng.standard_normal(y.shape))) for y in _outputs(func(*inputs))
-        ]
+        cotangents = [Tensor._new(_random(rng, y)) for y in _outputs(func(*inputs))]
 
         def first(*args: Any) -> list[Tensor]:
             # The cotangents are inputs too: the gradient is linear in them, and that is checked.
@@ -134,14 +139,16 @@ def _check_direction(
 ) -> None:
     leaves = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     for i in leaves:
-        if inputs[i].dtype != dtypes.float64:
-            raise AssertionError(f"gradcheck: input {i} must be float64, got {inputs[i].dtype}")
+        if inputs[i].dtype not in (dtypes.float64, dtypes.complex128):
+            raise AssertionError(
+                f"gradcheck: input {i} must be float64 or complex128, got {inputs[i].dtype}"
+            )
     xs = list(inputs)
     for i in leaves:
         xs[i] = inputs[i].detach().clone().requires_grad_()
     ys = _outputs(func(*xs))
-    us = [np.asarray(rng.standard_normal(y.shape)) for y in ys]
-    vs = {i: rng.standard_normal(inputs[i].shape) for i in leaves}
+    us = [_random(rng, y) for y in ys]
+    vs = {i: _random(rng, inputs[i]) for i in leaves}
     live = [(y, Tensor._new(u)) for y, u in zip(ys, us, strict=True) if y.requires_grad]
     slope = 0.0
     if live:
@@ -155,7 +162,7 @@ def _check_direction(
                         f"gradcheck ({what}): gradient {i} has shape {g.shape}, dtype {g.dtype}, "
                         f"the input {xs[i].shape} and {xs[i].dtype}"
                     )
-                slope += float(np.vdot(g.numpy(force=True), vs[i]))
+                slope += float(np.vdot(g.numpy(force=True), vs[i]).real)
 
     def moved(sign: float) -> list[np.ndarray]:
         points = list(inputs)
@@ -168,7 +175,7 @@ def _check_direction(
     numeric = 0.0
     noise = 0.0
     for u, p, m in zip(us, up, down, strict=True):
-        numeric += float(np.vdot(u, p - m)) / (2.0 * eps)
+        numeric += float(np.vdot(u, p - m).real) / (2.0 * eps)
         noise += float(np.sum(np.abs(u) * (np.abs(p) + np.abs(m)))) * 2.0**-50 / eps
     limit = rtol * max(abs(slope), abs(numeric)) + noise + 1e-9
     if not abs(slope - numeric) <= limit:

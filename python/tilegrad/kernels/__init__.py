@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..errors import DeviceError
 
 _MODULES = {"cpu": "tilegrad._cpu", "reference": "tilegrad.kernels.reference"}
@@ -25,13 +26,20 @@ def _load(name: str) -> Any:
 
 
 host = _load(os.environ.get("TILEGRAD_KERNELS", "cpu"))
+_REAL = frozenset(dtypes.ALL) - frozenset(dtypes.COMPLEX)
 
 
 def of(array: Any) -> Any:
     """The module whose kernels take this array."""
-    if isinstance(array, np.ndarray):
-        return host
-    raise DeviceError(f"no kernels for arrays of type {type(array).__name__}")
+    try:
+        return host if array.dtype in _REAL else for_dtype(array.dtype)
+    except AttributeError:
+        raise DeviceError(f"no kernels for arrays of type {type(array).__name__}") from None
+
+
+def for_dtype(dtype: np.dtype) -> Any:
+    """The module whose kernels take arrays of this dtype: NumPy serves the complex ones."""
+    return importlib.import_module("tilegrad.kernels.complexes") if dtype.kind == "c" else host
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..ops import diagonals, moments
 from ..ops.binary import mul, sub
+from ..ops.complexes import conj
 from ..ops.contraction import chain
 from ..ops.join import roll
 from ..ops.reduce import amax, amin, sum
@@ -128,13 +129,13 @@ def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
 
 
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
-    """The sums of the products of x and y along dim; the other axes broadcast.
+    """The sums of the products of conj(x) and y along dim; the other axes broadcast.
 
     >>> import tilegrad as tg
     >>> tg.linalg.vecdot(tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    return sum(mul(as_operand(x, "linalg.vecdot", "x"), y), dim)
+    return sum(mul(conj(as_operand(x, "linalg.vecdot", "x")), y), dim)
 
 
 def multi_dot(tensors: Any) -> Tensor:

@@ -13,7 +13,17 @@ from ..kernels import contract
 from ..tape import new_tensor
 from ..tensor import Tensor
 from .elementwise import METHODS, add_inplace, binary, compare, reflected
-from .rules import RULES, convert, elementwise, promote, record, result_type, sum_to
+from .rules import (
+    RULES,
+    cast,
+    convert,
+    elementwise,
+    promote,
+    real_numbers,
+    record,
+    result_type,
+    sum_to,
+)
 
 
 def _half_at_ties(better: Callable) -> tuple[Callable, Callable]:
@@ -92,7 +102,7 @@ fmod = binary(
 
 def _flat(a: Tensor, b: Tensor) -> Tensor:
     """Where a**b stays 0 (or 1) as b changes."""
-    return logical_and(eq(a, 0), ge(b, 0))
+    return logical_and(eq(a, 0), ge(cast(b, dtypes.real_of(b.dtype)), 0))
 
 
 def _square_radius(a: Tensor, b: Tensor) -> Tensor:
@@ -297,7 +307,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if c.dtype != dtypes.bool_:
         raise DTypeError(f"where: condition must be bool, got {c.dtype}")
     a, b = promote("where", input, other)
-    return record(_WHERE, kernels.of(c._array).where(c._array, a._array, b._array), (c, a, b))
+    return record(_WHERE, kernels.of(a._array).where(c._array, a._array, b._array), (c, a, b))
 
 
 def _where_method(self: Tensor, condition: Any, other: Any) -> Tensor:
@@ -330,7 +340,7 @@ def hypot(input: Any, other: Any) -> Tensor:
     >>> tg.hypot(tg.tensor([3.0]), tg.tensor([4.0]))
     tensor([5.])
     """
-    a, b = promote("hypot", input, other, floating=True)
+    a, b = (real_numbers("hypot", x) for x in promote("hypot", input, other, floating=True))
     size, rest = (unary.abs(x.detach()) for x in (a, b))
     size, rest = maximum(size, rest), minimum(size, rest)
     ratio = where(eq(size, rest), 1.0, rest / size)  # not inf / inf, nor 0 / 0

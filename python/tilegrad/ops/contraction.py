@@ -12,6 +12,7 @@ from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
 from .binary import add, eq, mul, pow, sub, where
+from .complexes import conj
 from .diagonals import diagonal
 from .elementwise import add_inplace
 from .matmul import bmm, dot, matmul, mm, mv, outer
@@ -235,13 +236,13 @@ def inner(input: Any, other: Any) -> Tensor:
 
 
 def vdot(input: Any, other: Any) -> Tensor:
-    """As dot: real dtypes alone are served.
+    """The dot product with the complex conjugates of input.
 
     >>> import tilegrad as tg
     >>> tg.vdot(tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    return dot(input, other)
+    return dot(conj(input), other)
 
 
 def kron(input: Any, other: Any) -> Tensor:

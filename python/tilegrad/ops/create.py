@@ -36,13 +36,10 @@ def _full(op: str, size: tuple, value: Any, dtype: Any, device: Any, requires_gr
     check_device(device)
     d = dtypes.get_default_dtype() if dtype is None else dtypes.dtype(dtype)
     shape = _shape(op, size)
-    if d.kind == "c":
-        x = _new(np.full(shape, value, d))
-    else:
-        try:
-            x = _new(kernels.host.full(shape, d, scalar(value, d, op)._array))
-        except (ShapeError, TgMemoryError) as e:
-            raise renamed(e, op) from None
+    try:
+        x = _new(kernels.for_dtype(d).full(shape, d, scalar(value, d, op)._array))
+    except (ShapeError, TgMemoryError) as e:
+        raise renamed(e, op) from None
     return x.requires_grad_() if requires_grad else x
 
 

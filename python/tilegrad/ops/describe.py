@@ -20,16 +20,6 @@ def is_signed(input: Tensor) -> bool:
     return input.dtype.kind not in "bu"
 
 
-def is_complex(input: Tensor) -> bool:
-    """Whether the dtype is complex.
-
-    >>> import tilegrad as tg
-    >>> tg.zeros(2).is_complex()
-    False
-    """
-    return input.dtype.kind == "c"
-
-
 def get_device(input: Tensor) -> int:
     """The number of the device among its kind; -1 for the CPU.
 
@@ -110,7 +100,7 @@ def _retains_grad(self: Tensor) -> bool:
 
 
 METHODS: dict[str, Any] = {
-    f.__name__: f for f in (get_device, is_complex, is_signed, new_tensor, storage_offset)
+    f.__name__: f for f in (get_device, is_signed, new_tensor, storage_offset)
 }
 METHODS.update(
     type=type,

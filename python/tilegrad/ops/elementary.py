@@ -31,6 +31,7 @@ from .binary import (
     true_divide,
     where,
 )
+from .complexes import sgn_complex
 from .elementwise import METHODS as _ATTACHED
 from .elementwise import add_inplace, real_operand
 from .rules import as_operand, constant, convert, elementwise, promote, record, scalar
@@ -67,7 +68,8 @@ def frac(input: Any) -> Tensor:
 
 
 def sgn(input: Any) -> Tensor:
-    """-1, 0 or 1, element by element, and 0 for NaN; bool stays as it is. Real dtypes alone.
+    """-1, 0 or 1, element by element, and 0 for NaN; bool stays as it is. Of complex numbers
+    z / |z|, and 0 at 0.
 
     >>> import tilegrad as tg
     >>> tg.sgn(tg.tensor([-3.0, 0.0]))
@@ -76,6 +78,8 @@ def sgn(input: Any) -> Tensor:
     x = as_operand(input, "sgn")
     if x.dtype == dtypes.bool_:
         return clone(x)
+    if x.dtype.kind == "c":
+        return sgn_complex(x)
     return where(isnan(x), 0.0, sign(x)) if dtypes.is_floating(x.dtype) else sign(x)
 
 

@@ -17,7 +17,7 @@ from ..grad_mode import mode
 from ..kernels import contract
 from ..tape import attach, new_tensor
 from ..tensor import Tensor
-from .rules import constant, convert, elementwise, number, promote, record, scalar
+from .rules import as_operand, constant, convert, elementwise, number, promote, record, scalar
 
 _new: Callable[..., Tensor] = new_tensor
 
@@ -25,6 +25,11 @@ METHODS: dict[str, Callable] = {}
 
 _FUSED = {name: i for i, name in enumerate(contract.UNARY_GRAD)}
 _INTEGER_TOO = {"neg", "abs", "sign", "square", "floor", "ceil", "trunc", "round", "relu", "clamp"}
+_COMPLEX_TOO = set(
+    "neg square reciprocal sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos "
+    "atan sinh cosh tanh asinh atanh sigmoid".split()
+)
+"""The functions of one complex variable that are analytic, so that their derivatives hold."""
 
 
 def _publish(fn: Callable, name: str, doc: str, parameters: Sequence[str]) -> None:
@@ -63,8 +68,10 @@ def unary(
     source: str = "",
     example: str = "",
     aliases: Sequence[str] = (),
+    of_complex: Callable | None = None,
 ) -> Callable:
-    """One row: y = f(x). derivative(t, x, y, *extra); saves (0,) is x, (-1,) is y."""
+    """One row: y = f(x). derivative(t, x, y, *extra); saves (0,) is x, (-1,) is y. of_complex: what
+    takes complex tensors instead, where f is not analytic."""
     op = contract.UNARY.index(name)
     fused = None
     if name in _FUSED:
@@ -98,6 +105,8 @@ def unary(
         def fn(input: Any) -> Tensor:  # type: ignore[misc]
             x = input
             if not isinstance(x, Tensor) or x._array.dtype.kind != "f":
+                if of_complex is not None and getattr(x, "dtype", dtypes.bool_).kind == "c":
+                    return of_complex(as_operand(x, name))
                 x = real_operand(name, input, floating)
             a = x._array
             out = _new(kernels.of(a).unary(op, a))
@@ -105,15 +114,22 @@ def unary(
             return out if node is None or not mode.enabled else attach(out, rule, (x,), (node,))
 
     dtypes_taken = (
-        "floating (integers and bool are converted to the default floating\n    dtype)"
+        "complex, " * (name in _COMPLEX_TOO)
+        + "floating (integers and bool are converted to the default floating\n    dtype)"
         if floating
-        else "floating or integer (bool is converted to int64)"
+        else "complex, " * (name in _COMPLEX_TOO or of_complex is not None)
+        + "floating or integer (bool is converted to int64)"
     )
     doc = (
         f"{formula}, element by element.\n\n"
         f"    input: any shape, {dtypes_taken}.\n"
         f"    The output has the shape and memory order of the input.\n"
-        f"    Raises DTypeError for complex input.{f' Source: {source}.' if source else ''}\n\n"
+        + (
+            ""
+            if name in _COMPLEX_TOO or of_complex
+            else "    Raises DTypeError for complex input.\n"
+        )
+        + (f"    Source: {source}.\n\n" if source else "\n")
         + _example(example or f"tg.{name}(tg.tensor([0.5])).shape\n    (1,)")
     )
     _publish(fn, name, doc, ["input", *extra])
@@ -124,7 +140,8 @@ def unary(
 
 
 def real_operand(op: str, x: Any, floating: bool) -> Tensor:
-    """x as a real tensor; floating: as one of a floating dtype."""
+    """x as a real tensor, or a complex one where op takes those; floating: as one of a floating
+    dtype."""
     if isinstance(x, Tensor):
         d = x._array.dtype
         if d in dtypes.FLOATING or (not floating and d in dtypes.INTEGER):
@@ -132,7 +149,7 @@ def real_operand(op: str, x: Any, floating: bool) -> Tensor:
     (x,) = promote(op, x, floating=floating)
     if x.dtype == dtypes.bool_:
         x = convert(x, dtypes.int64)
-    if x.dtype.kind == "c":
+    if x.dtype.kind == "c" and op not in _COMPLEX_TOO:
         raise DTypeError(f"{op}: expects a real tensor, got {x.dtype}")
     return x
 
@@ -252,6 +269,7 @@ def add_inplace(name: str, fn: Callable, op: int | None = None) -> None:
                 raise ShapeError(
                     f"{name}: the result has shape {value.shape}, the tensor {self.shape}"
                 )
+            _require_fit(name, value.dtype, self.dtype)
             return self._rebind(convert(value, self.dtype))
         if op is not None and len(args) == 1 and not kwargs and self.is_floating_point():
             a, b = promote(name, self, args[0])
@@ -259,9 +277,7 @@ def add_inplace(name: str, fn: Callable, op: int | None = None) -> None:
                 kernels.of(a._array).binary_into(op, a._array, b._array, a._array)
                 return self._written()
         value = fn(self.detach() if self._node is not None else self, *args, **kwargs)
-        if not _fits(value.dtype, self.dtype):
-            raise DTypeError(f"{name}: the result has dtype {value.dtype}, which the tensor of "
-                             f"{self.dtype} cannot hold")  # fmt: skip
+        _require_fit(name, value.dtype, self.dtype)
         array = convert(value, self.dtype)._array
         kernels.of(self._array).copy_into(self._array, array)
         return self._written()
@@ -272,5 +288,8 @@ def add_inplace(name: str, fn: Callable, op: int | None = None) -> None:
     METHODS[name] = method
 
 
-def _fits(source: Any, target: Any) -> bool:
-    return dtypes.category(source) <= dtypes.category(target)
+def _require_fit(op: str, source: Any, target: Any) -> None:
+    if dtypes.category(source) > dtypes.category(target):
+        raise DTypeError(
+            f"{op}: the result has dtype {source}, which the tensor of {target} cannot hold"
+        )

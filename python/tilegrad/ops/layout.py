@@ -240,18 +240,6 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     return clone(transpose(flip(x, j if turns == 1 else i), i, j))
 
 
-def adjoint(input: Tensor) -> Tensor:
-    """A view with the last two axes exchanged: the adjoint of real matrices.
-
-    >>> import tilegrad as tg
-    >>> tg.adjoint(tg.zeros(2, 3)).shape
-    (3, 2)
-    """
-    if input.ndim < 2:
-        raise ShapeError(f"adjoint: expects at least 2 dimensions, got shape {input.shape}")
-    return transpose(input, -2, -1)
-
-
 # --- a part replaced ------------------------------------------------------------------------------
 def _with(op: str, input: Tensor, src: Any, index: tuple[Any, ...]) -> Tensor:
     x, v = promote(op, input, src)
@@ -354,13 +342,13 @@ row_stack = vstack
 METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        adjoint, dsplit, hsplit, narrow_copy, repeat, repeat_interleave, rot90, select_scatter,
+        dsplit, hsplit, narrow_copy, repeat, repeat_interleave, rot90, select_scatter,
         slice_scatter, tensor_split, tile, unfold, vsplit,
     )
 }  # fmt: skip
 
 __all__ = [
-    "adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "dsplit", "dstack",
+    "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "dsplit", "dstack",
     "hsplit", "narrow_copy", "repeat_interleave", "rot90", "row_stack", "select_scatter",
     "slice_scatter", "tensor_split", "tile", "vsplit",
 ]  # fmt: skip

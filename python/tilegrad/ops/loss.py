@@ -16,7 +16,7 @@ from .binary import where
 from .classification import reduction_of
 from .reduce import all as all_
 from .reduce import any as any_
-from .rules import as_operand, elementwise, number, record
+from .rules import as_operand, elementwise, number, real_numbers, record
 from .shape import unsqueeze
 
 _LOW = -100.0  # a logarithm below this counts as this in binary_cross_entropy
@@ -34,7 +34,7 @@ def reduced(op: str, y: Any, reduction: str) -> Tensor:
 
 
 def _difference(op: str, input: Any, target: Any) -> Any:
-    x, t = as_operand(input, op), as_operand(target, op)
+    x, t = (real_numbers(op, as_operand(x, op)) for x in (input, target))
     if x.shape != t.shape:
         warnings.warn(
             f"{op}: input has shape {x.shape}, target {t.shape}; they are broadcast, which is "

@@ -129,14 +129,15 @@ def norm(
     """The p-norm sum(|x|**p)**(1/p) over the axes dim.
 
     p: a number, inf, -inf, 0 (the count of non-zeros), "fro" or None (2), or "nuc", the sum of the
-    singular values of the matrices in two axes dim. input: floating. The gradient at the origin is
-    0. Raises DTypeError for integers, ValueError for an unknown p.
+    singular values of the matrices in two axes dim. input: floating or complex. The gradient at the
+    origin is 0. Raises DTypeError for integers, ValueError for an unknown p.
 
     >>> import tilegrad as tg
     >>> tg.norm(tg.tensor([3.0, 4.0]))
     tensor(5.)
     """
     x = as_operand(input, "norm")
+    x = abs(x) if x.dtype.kind == "c" else x
     if dtype is not None:
         x = convert(x, dtypes.dtype(dtype))
     if not dtypes.is_floating(x.dtype):

@@ -111,7 +111,7 @@ def mean(
     x, axes, keep = arguments("mean", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
         x = convert(x, dtypes.dtype(dtype))
-    if not dtypes.is_floating(x.dtype):
+    if not dtypes.is_differentiable(x.dtype):
         raise DTypeError(f"mean: expects a floating tensor, got {x.dtype}; pass dtype=")
     d = x.dtype
     wide = convert(x, dtypes.float32) if d.itemsize == 2 else x  # a half sum could overflow

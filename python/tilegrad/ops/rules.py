@@ -189,7 +189,7 @@ def constant(array: Any) -> Tensor:
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
     """Zeros from the kernel pool."""
-    return _new(kernels.host.full(shape, dtype, np.zeros((), dtype)))
+    return _new(kernels.for_dtype(dtype).full(shape, dtype, np.zeros((), dtype)))
 
 
 _scalars: dict[Any, Any] = {}
@@ -215,26 +215,36 @@ def scalar(value: Any, dtype: np.dtype, op: str = "tensor") -> Tensor:
 
 
 def convert(x: Tensor, dtype: np.dtype) -> Tensor:
-    """x in another dtype; recorded between floating dtypes."""
+    """x in another dtype; recorded between those that carry gradients. Complex numbers raise
+    DTypeError rather than lose a part: see ``cast``."""
     a = x._array
     if a.dtype == dtype:
         return x
-    if a.dtype.kind == "c" or dtype.kind == "c":
-        return _new(a.astype(dtype))
-    y = kernels.of(a).cast(a, dtype)
-    if dtypes.is_floating(a.dtype) and dtypes.is_floating(dtype):
+    if a.dtype.kind == "c" and dtype.kind not in "cb":
+        raise DTypeError(f"{a.dtype} is not converted to {dtype}; take the real part or abs()")
+    return cast(x, dtype)
+
+
+def cast(x: Tensor, dtype: np.dtype) -> Tensor:
+    """As convert, but a complex number becomes its real part."""
+    a = x._array
+    if a.dtype == dtype:
+        return x
+    y = kernels.for_dtype(dtype if dtype.kind == "c" else a.dtype).cast(a, dtype)
+    if dtypes.is_differentiable(a.dtype) and dtypes.is_differentiable(dtype):
         return record(CAST, y, (x,), a.dtype)
     return _new(y)
 
 
-CAST = linear("to", lambda g, dtype, shape: convert(g, dtype))
+# Of a complex cotangent, a real tensor takes the real part.
+CAST = linear("to", lambda g, dtype, shape: cast(g, dtype))
 
 
 def as_operand(x: Any, op: str, name: str = "input") -> Tensor:
     """A tensor, an array or a number as a Tensor; arrays share memory. name: of the argument."""
     if isinstance(x, Tensor):
         return x
-    if isinstance(x, (bool, int, float, np.generic)):
+    if isinstance(x, (bool, int, float, complex, np.generic)):
         return scalar(x, dtypes.scalar_dtype(x), op)
     if isinstance(x, np.ndarray):
         from ..tensor import from_numpy
@@ -247,7 +257,17 @@ def assigned(op: str, value: Any, dtype: np.dtype) -> Tensor:
     """What is written into a tensor of a dtype, converted to that; a number is rounded once."""
     if isinstance(value, float) and dtypes.is_floating(dtype):
         return scalar(value, dtype, op)
-    return convert(promote(op, value)[0], dtype)
+    (x,) = promote(op, value)
+    if x.dtype.kind == "c" != dtype.kind:
+        raise DTypeError(f"{op}: a tensor of {dtype} cannot hold values of {x.dtype}")
+    return convert(x, dtype)
+
+
+def real_numbers(op: str, x: Tensor) -> Tensor:
+    """x, unless it is complex: of what would go on to compute something else."""
+    if x._array.dtype.kind == "c":
+        raise DTypeError(f"{op}: expects a real tensor, got {x.dtype}")
+    return x
 
 
 def result_type(*operands: Any) -> np.dtype:

@@ -18,7 +18,7 @@ from .rules import (
     as_operand,
     axes_of,
     axis_of,
-    convert,
+    cast,
     either,
     linear,
     record,
@@ -359,8 +359,6 @@ def _copy(x: Tensor, memory_format: str, op: str) -> Any:
     a = x._array
     if memory_format not in _FORMATS:
         raise TgValueError(f"{op}: memory_format must be one of {_FORMATS}, got {memory_format!r}")
-    if a.dtype.kind == "c":
-        return a.copy()
     k = kernels.of(a)
     if memory_format == preserve_format:
         return k.copy(a)
@@ -422,14 +420,15 @@ def to(
     """The tensor in another dtype, device or memory format; itself where nothing changes.
 
     Positional arguments are a dtype, a device or a tensor to take both from. Gradients pass between
-    floating dtypes. Raises DTypeError, DeviceError.
+    floating and complex dtypes; of complex numbers a real dtype takes the real part. Raises
+    DTypeError, DeviceError.
 
     >>> import tilegrad as tg
     >>> tg.tensor([1.7]).to(tg.int64)
     tensor([1])
     """
     d = asked_dtype(args, dtype, device)
-    y = input if d is None else convert(input, d)
+    y = input if d is None else cast(input, d)
     if memory_format != preserve_format:
         return contiguous(y, memory_format)
     return clone(y) if copy and y is input else y
@@ -442,7 +441,7 @@ def type_as(input: Tensor, other: Tensor) -> Tensor:
     >>> tg.tensor([1]).type_as(tg.tensor([1.0])).dtype
     dtype('float32')
     """
-    return convert(input, other.dtype)
+    return cast(input, other.dtype)
 
 
 def cpu(input: Tensor) -> Tensor:
@@ -457,7 +456,7 @@ def cpu(input: Tensor) -> Tensor:
 
 def _caster(name: str, d: np.dtype) -> Callable:
     def fn(self: Tensor) -> Tensor:
-        return convert(self, d)
+        return cast(self, d)
 
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = f"The tensor converted to {d}."
@@ -480,6 +479,7 @@ METHODS.update(
 for _name, _dtype in (
     ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16),
     ("bfloat16", dtypes.bfloat16), ("int", dtypes.int32), ("long", dtypes.int64),
+    ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128),
     ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8), ("bool", dtypes.bool_),
 ):  # fmt: skip
     METHODS[_name] = _caster(_name, _dtype)

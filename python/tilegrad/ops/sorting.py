@@ -20,7 +20,7 @@ from ..tensor import Tensor
 from .create import _require_memory
 from .index import _scatter, gather_along, index_tensor, take_slices
 from .reduce import ValuesIndices, _extreme_vjp, amax, amin
-from .rules import as_operand, axis_of, constant, convert, explicit, promote, record
+from .rules import as_operand, axis_of, constant, convert, explicit, promote, real_numbers, record
 from .shape import reshape
 
 
@@ -48,7 +48,7 @@ def _chosen(x: Tensor, at: np.ndarray, axis: int, shape: tuple[int, ...]) -> Val
 
 def _along(op: str, input: Any, dim: int) -> tuple[Tensor, Tensor, int]:
     """input, input with at least one axis, and the axis dim."""
-    x = as_operand(input, op)
+    x = real_numbers(op, as_operand(input, op))
     return x, x if x.ndim else reshape(x, 1), axis_of(dim, x.ndim, op)
 
 
@@ -165,7 +165,7 @@ MEDIAN = explicit("median", _extreme_vjp, saves=(0, -1))
 
 def _median(op: str, input: Any, dim: int | None, keepdim: bool, rank: Callable) -> Any:
     if dim is None:
-        x = as_operand(input, op)
+        x = real_numbers(op, as_operand(input, op))
         if x._array.size == 0:
             nan = np.nan if dtypes.is_floating(x.dtype) else np.iinfo(np.int64).min
             return record(MEDIAN, np.asarray(nan).astype(x.dtype), (x,), tuple(range(x.ndim)))
@@ -325,7 +325,9 @@ def searchsorted(
     >>> tg.searchsorted(tg.tensor([1, 3, 5]), tg.tensor([3, 4]))
     tensor([1, 2])
     """
-    s, v = promote("searchsorted", sorted_sequence, input)
+    s, v = (
+        real_numbers("searchsorted", x) for x in promote("searchsorted", sorted_sequence, input)
+    )
     if side not in (None, "left", "right") or (side == "left" and right):
         raise TgValueError(f"searchsorted: side is 'left' or 'right', got {side!r}, right={right}")
     if s.ndim == 0 or (s.ndim > 1 and s.shape[:-1] != v.shape[:-1]) or (s.ndim > 1 and v.ndim == 0):

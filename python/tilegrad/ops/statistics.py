@@ -18,7 +18,7 @@ from .index import gather_along, index_tensor
 from .join import cat
 from .matmul import mm
 from .reduce import ValuesIndices, cumsum, mean, sum
-from .rules import as_operand, axis_of, constant, convert, explicit, promote, record
+from .rules import as_operand, axis_of, constant, convert, explicit, promote, real_numbers, record
 from .shape import movedim, reshape, t, unsqueeze
 from .slicing import narrow
 from .sorting import _along, comparable, order_of
@@ -134,7 +134,7 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     >>> tg.nansum(tg.tensor([1.0, float("nan"), 2.0]))
     tensor(3.)
     """
-    x = as_operand(input, "nansum")
+    x = real_numbers("nansum", as_operand(input, "nansum"))
     x = where(isnan(x), 0.0, x) if dtypes.is_floating(x.dtype) else x
     return sum(x, dim, keepdim, dtype=dtype)
 
@@ -302,7 +302,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     tensor([[ 1., -1.],
             [-1.,  1.]])
     """
-    (x,) = promote("cov", input, floating=True)
+    x = real_numbers("cov", *promote("cov", input, floating=True))
     if x.ndim > 2:
         raise ShapeError(f"cov: expects at most 2 dimensions, got shape {x.shape}")
     rows = x if x.ndim == 2 else reshape(x, (1, -1))
@@ -356,7 +356,7 @@ def corrcoef(input: Any) -> Tensor:
 # --- integrals and powers -------------------------------------------------------------------------
 def _trapezoids(op: str, y: Any, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     (v,) = promote(op, y)
-    v = v if dtypes.is_floating(v.dtype) else convert(v, dtypes.get_default_dtype())
+    v = v if dtypes.is_differentiable(v.dtype) else convert(v, dtypes.get_default_dtype())
     if v.ndim == 0:
         raise ShapeError(f"{op}: expects at least 1 dimension, got shape ()")
     axis = axis_of(dim, v.ndim, op)

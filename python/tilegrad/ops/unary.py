@@ -18,13 +18,25 @@ def _positive(t: Tensor, x: Tensor) -> Tensor:
     return t * (x > 0)
 
 
+def _modulus(x: Tensor) -> Tensor:
+    from .complexes import abs_complex
+
+    return abs_complex(x)
+
+
 _R = math.sqrt(0.5)
 _C = 2.0 / math.sqrt(math.pi)
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
 _PDF = 1.0 / math.sqrt(2.0 * math.pi)
 
 neg = unary("neg", "-x", lambda t, x, y: -t, (), aliases=("negative",))
-abs = unary("abs", "|x|", lambda t, x, y: t * sign(x), aliases=("absolute",))
+abs = unary(
+    "abs",
+    "|x|",
+    lambda t, x, y: t * sign(x),
+    aliases=("absolute",),
+    of_complex=_modulus,
+)
 sign = unary("sign", "-1, 0 or 1", None, ())
 square = unary("square", "x * x", lambda t, x, y: t * x * 2.0)
 reciprocal = unary("reciprocal", "1 / x", lambda t, x, y: -t * y * y, (-1,))
