@@ -98,8 +98,8 @@ class _Recorded:
         return self.context
 
     def inside(self, r: Tensor, i: int) -> Tensor:
-        """The gradient r of argument i as the tape has it, in the dtype of the argument as in PyTorch:
-        a real one takes the real part."""
+        """The gradient r of argument i as the tape has it, in the dtype of the argument: as in
+        PyTorch a real one takes the real part."""
         d = self.dtypes[i] or real_of(r.dtype)
         return conj(cast(r, d)) if d.kind == "c" else cast(r, d)
 

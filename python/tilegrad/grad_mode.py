@@ -86,6 +86,8 @@ def inference_mode(mode: Any = True) -> Any:
     ...     is_grad_enabled()
     False
     """
-    if callable(mode):
-        return no_grad(mode)
-    return no_grad() if mode else enable_grad()
+    if isinstance(mode, bool):
+        return no_grad() if mode else enable_grad()
+    if not callable(mode):
+        raise TypeError(f"inference_mode: mode must be a bool, got {mode!r}")
+    return no_grad(mode)

@@ -42,9 +42,8 @@ class Size(int):
 class Tensor(Methods):
     """A multi-dimensional array that records what is done with it.
 
-    Tensor(data) copies data (nested sequences, arrays, tensors) into a tensor of the default
-    floating dtype, Tensor(2, 3) is zeros of that shape; ``tilegrad.tensor`` keeps the dtype of data
-    and takes options. Storage is a ``numpy.ndarray``. Names and defaults follow PyTorch's.
+    Tensor(data) copies data (nested sequences, arrays, tensors) into the default floating dtype,
+    Tensor(2, 3) is zeros of that shape; ``tilegrad.tensor`` keeps the dtype of data.
 
     >>> import tilegrad as tg
     >>> x = tg.Tensor([[1, 2], [3, 4]])
@@ -63,7 +62,7 @@ class Tensor(Methods):
     _share: Share | None
 
     def __new__(cls, *data: Any) -> Any:
-        from .ops.create import sized
+        from .ops.create import sized  # imports this file
 
         return sized("Tensor", data, dtypes.get_default_dtype())
 

@@ -297,13 +297,13 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
+    (c,) = promote("where", condition)
     if input is None and other is None:
         from .index import nonzero
 
-        return nonzero(condition, as_tuple=True)
+        return nonzero(c, as_tuple=True)
     if input is None or other is None:
         raise TypeError("where() takes (condition) or (condition, input, other)")
-    (c,) = promote("where", condition)
     if c.dtype != dtypes.bool_:
         raise DTypeError(f"where: condition must be bool, got {c.dtype}")
     a, b = promote("where", input, other)

@@ -14,7 +14,8 @@ from ..tensor import Tensor
 from .binary import add, mul, true_divide, where
 from .index import _add_slices
 from .moments import norm
-from .rules import as_operand, axis_of, constant, linear, number, record_view, sizes_of, sum_to
+from .reduce import sum as sum_
+from .rules import as_operand, axis_of, constant, linear, number, record_view, sizes_of
 from .shape import broadcast_shapes, reshape
 
 
@@ -93,7 +94,9 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     shape = sizes_of(size, "sum_to_size")
     if len(shape) > input.ndim or broadcast_shapes(shape, input.shape) != input.shape:
         raise ShapeError(f"sum_to_size: {shape} does not broadcast to {input.shape}")
-    return sum_to(input, shape)
+    lead = input.ndim - len(shape)
+    axes = [i for i, n in enumerate(input.shape) if i < lead or shape[i - lead] != n]
+    return reshape(sum_(input, axes, True), shape) if axes else input
 
 
 # --- lengths --------------------------------------------------------------------------------------
