@@ -31,6 +31,7 @@ struct ElementwiseKernels {
   // contiguous down the rows are read in that direction.
   void (*tile)(const ElementOp& op, char* const* p, const int64_t* across, const int64_t* down,
                int64_t n, int64_t rows);
+  void (*stream)(char* to, const char* from, int64_t bytes);  // a copy past the caches
   // The kernel of an op and the dtype of its inputs; nullptr where it is not defined. The half
   // types use the kernels of float32.
   ElementKernel (*unary)(Unary, DType);

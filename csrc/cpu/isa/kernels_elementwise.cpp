@@ -221,7 +221,7 @@ void tile(const ElementOp& op, char* const* p, const int64_t* across, const int6
 
 extern const ElementwiseKernels elementwise_kernels;
 const ElementwiseKernels elementwise_kernels{
-    row,           tile,           unary_kernel, unary_bool_kernel, unary_grad_kernel,
+    row,           tile,           stream,       unary_kernel, unary_bool_kernel, unary_grad_kernel,
     binary_kernel, compare_kernel, where_kernel, cast_kernel};
 
 }  // namespace TG_ISA
