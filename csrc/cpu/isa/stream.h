@@ -2,7 +2,7 @@
 #pragma once
 #include "cpu/isa/vec.h"
 #if defined(__SSE2__) && !defined(TG_ISA_avx512) && !defined(TG_ISA_avx2)
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace tg {

@@ -6,7 +6,7 @@
 
 namespace tg {
 
-constexpr int64_t kStage = 1024;  // elements computed in the first-level cache before they are stored
+constexpr int64_t kStage = 1024;  // elements computed in the first-level cache, then stored
 
 // f(row, i, m, out) computes the elements [i, i + m) of a row into out. Called for the rows [begin,
 // end) of y, of n contiguous elements each; in parts, where the rows are long and y is stored past
