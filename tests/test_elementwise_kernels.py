@@ -345,3 +345,32 @@ def test_errors():
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             call()
+
+
+@pytest.mark.parametrize("dtype", ["i1", "f2", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(2, 3, 65, 70), (3, 64, 7, 9), (1, 1, 130, 67), (5, 4, 6, 300)])
+def test_operands_in_another_order_of_axes(isa, dtype, shape):
+    """Read in tiles: whole ones, their rests, and both ways round."""
+    x = np.random.default_rng(3).integers(-50, 50, shape).astype(dtype)
+    for axes in itertools.permutations(range(4)):
+        turned = x.transpose(axes)
+        y = np.ascontiguousarray(turned)[::-1].copy()
+        assert (_cpu.copy(turned, "C") == turned).all()
+        for name, a, b in (("add", turned, y), ("sub", y, turned), ("maximum", turned, turned)):
+            op = contract.BINARY.index(name)
+            assert (_cpu.binary(op, a, b) == reference.binary(op, a, b)).all()
+
+
+@pytest.mark.parametrize("side", [2100, 2305])
+def test_results_larger_than_the_caches(isa, side):
+    """Stored past the caches: in whole lines, and what is left over at the ends of rows."""
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(-9, 9, (2, side, side)).astype("f4")
+    add, less = contract.BINARY.index("add"), contract.COMPARE.index("lt")
+    for x, y in ((a, b), (a, b.T), (a[1:, 1:], b[:-1, 1:]), (a, b[:1]), (a, b[:, :1])):
+        assert (_cpu.binary(add, x, y) == x + y).all()
+    assert (_cpu.compare(less, a, b.T) == (a < b.T)).all()
+    for dtype in (np.float64, np.float16):
+        assert (_cpu.cast(a, np.dtype(dtype)) == a).all()
+    assert (_cpu.copy(a[:, 3:], "C") == a[:, 3:]).all()
+    assert (_cpu.copy(a.astype("f2").T, "C") == a.T).all()

@@ -270,10 +270,13 @@ def test_ten_thousand_recorded_backwards_do_not_grow(without_collector):
 
     for _ in range(500):
         step()
-    before, objects = resident(), len(gc.get_objects())
-    for _ in range(10_000):
-        step()
-    assert resident() - before < 2**20
+    objects, grown = len(gc.get_objects()), []
+    for _ in range(4):  # a leak grows every time, the allocator's own pages once in a while
+        before = resident()
+        for _ in range(2500):
+            step()
+        grown.append(resident() - before)
+    assert min(grown) < 2**18
     assert len(gc.get_objects()) - objects < 100
 
 

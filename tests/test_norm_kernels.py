@@ -133,3 +133,20 @@ def test_errors():
         cpu.group_norm(x, None, None, 3, 1e-5)
     with pytest.raises(TypeError, match="layer_norm: x must be floating, got int64"):
         cpu.layer_norm(np.zeros((2, 2), np.int64), None, None, 1, 1e-5)
+
+
+@pytest.mark.parametrize("layout", ["C", "channels_last"])
+@pytest.mark.parametrize("shape", [(90, 11, 70, 70), (700, 130, 7, 7)])
+def test_batch_norm_larger_than_the_caches(isa, shape, layout):
+    """Stored past the caches, with the same bits as the same rows of a small batch."""
+    rng = np.random.default_rng(5)
+    x = lay_out(rng.standard_normal(shape, dtype=np.float32), layout)
+    mean, var, w, b = rng.random((4, shape[1]), dtype=np.float32)
+    y = cpu.batch_norm(x, w, b, mean, var, 1e-5)
+    for part in (slice(0, 3), slice(40, 45), slice(-2, None)):
+        assert (y[part] == cpu.batch_norm(x[part], w, b, mean, var, 1e-5)).all()
+    mean, var = (a.reshape(-1) for a in cpu.moments(x, (0, 2, 3)))
+    g = lay_out(rng.standard_normal(shape, dtype=np.float32), layout)
+    actual = cpu.batch_norm_grad(g, x, w, mean, var, 1e-5)
+    expected = reference.batch_norm_grad(g, x, w, mean, var, 1e-5)
+    check(actual, expected, x.size // shape[1])

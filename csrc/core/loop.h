@@ -101,4 +101,48 @@ void parallel_rows(const Loop<N>& loop, int64_t grain, Row&& row) {
                [&](int64_t begin, int64_t end) { for_rows(loop, begin, end, row); });
 }
 
+// The axis along which operand k is contiguous where its rows are not; -1 where there is none.
+template <int N>
+int crossing_axis(const Loop<N>& loop, int k, int64_t width) {
+  const int last = loop.ndim - 1;
+  const int64_t along = loop.strides[k][last];
+  if (along == width || along == 0) return -1;
+  for (int i = last - 1; i >= 0; --i)
+    if (loop.strides[k][i] == width && loop.shape[i] > 1) return i;
+  return -1;
+}
+
+// Calls tile(pointers, across, down, n, rows) for blocks of at most `most` elements that cover the
+// innermost axis and the axis `cross`, both a little at a time.
+template <int N, class Tile>
+void parallel_tiles(const Loop<N>& loop, int cross, int64_t most, int64_t grain, Tile&& tile) {
+  constexpr int64_t kEdge = 64;
+  const int last = loop.ndim - 1;
+  const int64_t n = loop.shape[last], rows = loop.shape[cross];
+  const int64_t edge = std::min(kEdge, most / kEdge);
+  const int64_t right = std::min(n, std::max(edge, most / std::min(rows, edge)));
+  const int64_t below = std::min(rows, std::max(edge, most / right));
+  const int64_t columns = (n - 1) / right + 1, bands = (rows - 1) / below + 1;
+  int64_t across[N], down[N];
+  for (int k = 0; k < N; ++k) {
+    across[k] = loop.strides[k][last];
+    down[k] = loop.strides[k][cross];
+  }
+  const int64_t tiles = loop.size / (n * rows) * columns * bands;
+  parallel_for(tiles, std::max<int64_t>(grain / (right * below), 1), [&](int64_t at, int64_t end) {
+    for (; at < end; ++at) {
+      const int64_t i = at % columns * right, j = at / columns % bands * below;
+      int64_t rest = at / columns / bands;
+      char* p[N];
+      for (int k = 0; k < N; ++k) p[k] = loop.data[k] + i * across[k] + j * down[k];
+      for (int a = last - 1; a >= 0; --a) {
+        if (a == cross) continue;
+        for (int k = 0; k < N; ++k) p[k] += rest % loop.shape[a] * loop.strides[k][a];
+        rest /= loop.shape[a];
+      }
+      tile(p, across, down, std::min(right, n - i), std::min(below, rows - j));
+    }
+  });
+}
+
 }  // namespace tg

@@ -1,12 +1,12 @@
 #include "cpu/isa/norm_kernels.h"
-#include "cpu/isa/vec.h"
+#include "cpu/isa/row_fold.h"
 
 namespace tg {
 namespace TG_ISA {
 namespace {
 
-constexpr int64_t kBlock = 4096;  // elements summed in T before the sum goes on in double
-constexpr int kSums = 4;          // independent accumulators, to hide the latency of an addition
+constexpr int64_t kPart = 4096;  // elements summed in T before the sum goes on in double
+constexpr int kSums = 4;         // independent accumulators, to hide the latency of an addition
 
 // A value per element (Step 1) or one for the row (Step 0).
 template <class T, int Step>
@@ -76,8 +76,8 @@ void sums_steps(int64_t n, const T* g, const T* x, T m, T r, const T* w, double*
   if (n == 0) return;
   const Operand<T, W> weight(w);
   const V mean = V::set1(m), rstd = V::set1(r), zero = V::set1(T(0));
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = begin + kBlock < n ? begin + kBlock : n;
+  for (int64_t begin = 0; begin < n; begin += kPart) {
+    const int64_t end = begin + kPart < n ? begin + kPart : n;
     V a[kSums] = {zero, zero, zero, zero}, b[kSums] = {zero, zero, zero, zero};
     int64_t i = begin;
     for (; i + kSums * V::N <= end; i += kSums * V::N)
@@ -87,14 +87,18 @@ void sums_steps(int64_t n, const T* g, const T* x, T m, T r, const T* w, double*
         a[k] = a[k] + h;
         b[k] = fma(h, (V::load(x + at) - mean) * rstd, b[k]);
       }
-    for (; i < end; i += V::N) {
-      const int k = end - i < V::N ? int(end - i) : V::N;
+    for (; i + V::N <= end; i += V::N) {
+      const V h = V::load(g + i) * weight.at(i);
+      a[0] = a[0] + h;
+      b[0] = fma(h, (V::load(x + i) - mean) * rstd, b[0]);
+    }
+    if (i < end) {
+      const int k = int(end - i);
       // Lanes past the end hold h = 0; x = m there keeps xhat finite.
       const V h = V::load_n(g + i, k) * weight.part(i, k);
-      T padded[V::N];
-      for (int j = 0; j < V::N; ++j) padded[j] = j < k ? x[i + j] : m;
+      const V v = select(first_lanes_of<T>(k), V::load_n(x + i, k), mean);
       a[0] = a[0] + h;
-      b[0] = fma(h, (V::load(padded) - mean) * rstd, b[0]);
+      b[0] = fma(h, (v - mean) * rstd, b[0]);
     }
     out[0] += double(hsum((a[0] + a[1]) + (a[2] + a[3])));
     out[1] += double(hsum((b[0] + b[1]) + (b[2] + b[3])));
@@ -133,6 +137,46 @@ void accumulate(int64_t n, const T* g, const T* x, const T* m, const T* r, int s
          : accumulate_steps<T, 0>(n, g, x, m, r, sum_g, sum_gx);
 }
 
+// Few columns at a time, so that their sums stay in registers from the first row to the last.
+template <class T>
+void columns(int64_t rows, int64_t n, const T* g, const T* x, const T* m, const T* r, T* sum_g,
+             T* sum_gx) {
+  using V = Vec<T>;
+  constexpr int kWide = 4;
+  int64_t i = 0;
+  for (; i + kWide * V::N <= n; i += kWide * V::N) {
+    V a[kWide], b[kWide], mean[kWide], rstd[kWide];
+    for (int k = 0; k < kWide; ++k) {
+      a[k] = b[k] = V::set1(T(0));
+      mean[k] = V::load(m + i + k * V::N);
+      rstd[k] = V::load(r + i + k * V::N);
+    }
+    for (int64_t j = 0; j < rows; ++j)
+      for (int k = 0; k < kWide; ++k) {
+        const int64_t at = j * n + i + k * V::N;
+        const V h = V::load(g + at);
+        a[k] = a[k] + h;
+        b[k] = fma(h, (V::load(x + at) - mean[k]) * rstd[k], b[k]);
+      }
+    for (int k = 0; k < kWide; ++k) {
+      a[k].store(sum_g + i + k * V::N);
+      b[k].store(sum_gx + i + k * V::N);
+    }
+  }
+  for (; i < n; i += V::N) {
+    const int k = n - i < V::N ? int(n - i) : V::N;
+    V a = V::set1(T(0)), b = a;
+    const V mean = V::load_n(m + i, k), rstd = V::load_n(r + i, k);
+    for (int64_t j = 0; j < rows; ++j) {
+      const V h = V::load_n(g + j * n + i, k);
+      a = a + h;
+      b = fma(h, (V::load_n(x + j * n + i, k) - mean) * rstd, b);
+    }
+    a.store_n(sum_g + i, k);
+    b.store_n(sum_gx + i, k);
+  }
+}
+
 template <class T>
 void moments(int64_t n, const T* x, double* mean, double* var) {
   const T one = 1, zero = 0;
@@ -145,15 +189,18 @@ void moments(int64_t n, const T* x, double* mean, double* var) {
   double squares = 0, rest = 0;
   using V = Vec<T>;
   const V c = V::set1(centre);
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = begin + kBlock < n ? begin + kBlock : n;
+  for (int64_t begin = 0; begin < n; begin += kPart) {
+    const int64_t end = begin + kPart < n ? begin + kPart : n;
     V a = V::set1(zero), b = V::set1(zero);
     int64_t i = begin;
-    for (; i < end; i += V::N) {
-      const int k = end - i < V::N ? int(end - i) : V::N;
-      T padded[V::N];
-      for (int j = 0; j < V::N; ++j) padded[j] = j < k ? x[i + j] : centre;
-      const V d = V::load(padded) - c;
+    for (; i + V::N <= end; i += V::N) {
+      const V d = V::load(x + i) - c;
+      a = a + d;
+      b = fma(d, d, b);
+    }
+    if (i < end) {
+      const int k = int(end - i);
+      const V d = select(first_lanes_of<T>(k), V::load_n(x + i, k), c) - c;
       a = a + d;
       b = fma(d, d, b);
     }
@@ -167,7 +214,7 @@ void moments(int64_t n, const T* x, double* mean, double* var) {
 
 template <class T>
 constexpr NormRows<T> rows() {
-  return {apply<T>, grad<T>, sums<T>, accumulate<T>, moments<T>};
+  return {apply<T>, grad<T>, sums<T>, accumulate<T>, columns<T>, moments<T>};
 }
 
 }  // namespace

@@ -20,11 +20,13 @@ void fold_rows(const Sequence& s, const char* x, int64_t step, int64_t outs, int
     }
     return;
   }
-  for (int64_t o = 0; o < outs; ++o) {
-    Tree<Op, Vec<C>> tree;
-    for_blocks<T>(s, x + o * step, begin, end,
-                  [&](const C* v, int n) { tree.push(fold_block<Op>(v, n)); });
-    out[o] = fold_lanes<Op>(tree.total(Vec<C>::set1(Op::template identity<C>())));
+  for (int64_t first = 0, some; first < outs; first += some) {
+    some = s.ndim == 1 ? 1 : smaller<int64_t>(kSideBySide, outs - first);
+    Tree<Op, Vec<C>> tree[kSideBySide];
+    for_blocks<T>(s, x + first * step, step, int(some), begin, end,
+                  [&](int o, const C* v, int n) { tree[o].push(fold_block<Op>(v, n)); });
+    for (int64_t o = 0; o < some; ++o)
+      out[first + o] = fold_lanes<Op>(tree[o].total(Vec<C>::set1(Op::template identity<C>())));
   }
 }
 

@@ -82,13 +82,16 @@ void moments_rows(const Sequence& s, const char* x, int64_t step, int64_t outs, 
                        reinterpret_cast<C*>(mean) + o, reinterpret_cast<C*>(m2) + o);
     return;
   }
-  for (int64_t o = 0; o < outs; ++o) {
-    Tree<JoinParts, Part> tree;
-    for_blocks<T>(s, x + o * step, begin, end,
-                  [&](const C* v, int n) { tree.push(block_part(v, n)); });
-    const Part all = tree.total({0, 0, 0});
-    reinterpret_cast<C*>(mean)[o] = C(all.mean);
-    reinterpret_cast<C*>(m2)[o] = C(all.m2);
+  for (int64_t first = 0, some; first < outs; first += some) {
+    some = s.ndim == 1 ? 1 : smaller<int64_t>(kSideBySide, outs - first);
+    Tree<JoinParts, Part> tree[kSideBySide];
+    for_blocks<T>(s, x + first * step, step, int(some), begin, end,
+                  [&](int o, const C* v, int n) { tree[o].push(block_part(v, n)); });
+    for (int64_t o = 0; o < some; ++o) {
+      const Part all = tree[o].total({0, 0, 0});
+      reinterpret_cast<C*>(mean)[first + o] = C(all.mean);
+      reinterpret_cast<C*>(m2)[first + o] = C(all.m2);
+    }
   }
 }
 

@@ -1,12 +1,12 @@
 #include "cpu/isa/math.h"
+#include "cpu/isa/row_fold.h"
 #include "cpu/isa/softmax_kernels.h"
-#include "cpu/isa/vec.h"
 
 namespace tg {
 namespace TG_ISA {
 namespace {
 
-constexpr int64_t kBlock = 4096;  // elements summed in T before the sum goes on in double
+constexpr int64_t kPart = 4096;  // elements summed in T before the sum goes on in double
 
 // Calls f(lanes, i, k) for the elements [i, i + k) of a row; lanes past the end hold fill.
 template <class T, class F>
@@ -15,9 +15,8 @@ TG_INLINE void for_lanes(int64_t begin, int64_t end, const T* x, T fill, F f) {
   int64_t i = begin;
   for (; i + V::N <= end; i += V::N) f(V::load(x + i), i, V::N);
   if (i == end) return;
-  T padded[V::N];
-  for (int j = 0; j < V::N; ++j) padded[j] = i + j < end ? x[i + j] : fill;
-  f(V::load(padded), i, int(end - i));
+  const int n = int(end - i);
+  f(select(first_lanes_of<T>(n), V::load_n(x + i, n), V::set1(fill)), i, n);
 }
 
 template <class T>
@@ -38,8 +37,8 @@ template <class T, class F>
 TG_INLINE double row_sum(int64_t n, const T* x, T fill, F f) {
   using V = Vec<T>;
   double total = 0;
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = begin + kBlock < n ? begin + kBlock : n;
+  for (int64_t begin = 0; begin < n; begin += kPart) {
+    const int64_t end = begin + kPart < n ? begin + kPart : n;
     V sum = V::set1(T(0));
     for_lanes(begin, end, x, fill, [&](V v, int64_t i, int k) { sum = sum + f(v, i, k); });
     total += double(hsum(sum));

@@ -19,6 +19,10 @@ struct NormRows {
   // sum_g[i] += g[i], sum_gx[i] += g[i] * xhat[i]; m, r with step s.
   void (*accumulate)(int64_t n, const T* g, const T* x, const T* m, const T* r, int s, T* sum_g,
                      T* sum_gx);
+  // sum_g[i], sum_gx[i]: sums over rows of n elements each, which follow each other; m, r with
+  // step 1.
+  void (*columns)(int64_t rows, int64_t n, const T* g, const T* x, const T* m, const T* r, T* sum_g,
+                  T* sum_gx);
   // Mean and biased variance, in two passes.
   void (*moments)(int64_t n, const T* x, double* mean, double* var);
 };

@@ -93,35 +93,44 @@ TG_INLINE void for_runs(const Sequence& s, const char* x, int64_t begin, int64_t
   }
 }
 
-// Calls f(block, n) with the elements [begin, end) in order, n <= kBlock. Short runs are gathered
-// until a block is full.
+constexpr int kSideBySide = 16;  // sequences that a row kernel walks together, at most
+
+// For each of outs sequences step apart calls f(o, block, n) with its elements [begin, end) in
+// order, n <= kBlock. Short runs are gathered until a block is full. The sequences are walked
+// together: their runs are neighbours in memory.
 template <class T, class F>
-TG_INLINE void for_blocks(const Sequence& s, const char* x, int64_t begin, int64_t end, F&& f) {
+TG_INLINE void for_blocks(const Sequence& s, const char* x, int64_t step, int outs, int64_t begin,
+                          int64_t end, F&& f) {
   using C = compute_t<T>;
   constexpr int block = kBlock<C>;
-  C buffer[block];
-  int filled = 0;
+  C buffer[kSideBySide][block];
+  int filled[kSideBySide] = {};
   const int64_t stride = s.stride[0][s.ndim - 1];
   const bool plain = direct<T>(stride), whole = plain && s.ndim == 1;
-  for_runs(s, x, begin, end, [&](const char* p, int64_t n) {
-    const bool in_place = whole || (plain && filled == 0 && n >= block / 4);
-    while (n > 0) {
-      const int m = int(smaller<int64_t>(n, block - filled));
-      if (in_place) {
-        f(reinterpret_cast<const C*>(p), m);
-      } else {
-        read_run<T>(p, stride, m, buffer + filled);
-        filled += m;
-        if (filled == block) {
-          f(buffer, block);
-          filled = 0;
+  for_runs(s, x, begin, end, [&](const char* run, int64_t length) {
+    for (int o = 0; o < outs; ++o) {
+      const char* p = run + o * step;
+      int64_t n = length;
+      const bool in_place = whole || (plain && filled[o] == 0 && n >= block / 4);
+      while (n > 0) {
+        const int m = int(smaller<int64_t>(n, block - filled[o]));
+        if (in_place) {
+          f(o, reinterpret_cast<const C*>(p), m);
+        } else {
+          read_run<T>(p, stride, m, buffer[o] + filled[o]);
+          filled[o] += m;
+          if (filled[o] == block) {
+            f(o, buffer[o], block);
+            filled[o] = 0;
+          }
         }
+        p += m * stride;
+        n -= m;
       }
-      p += m * stride;
-      n -= m;
     }
   });
-  if (filled > 0) f(buffer, filled);
+  for (int o = 0; o < outs; ++o)
+    if (filled[o] > 0) f(o, buffer[o], filled[o]);
 }
 
 }  // namespace TG_ISA

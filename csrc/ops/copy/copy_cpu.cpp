@@ -3,9 +3,9 @@
 
 #include "core/args.h"
 #include "core/dispatch.h"
-#include "core/loop.h"
 #include "core/run.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/apply.h"
 
 namespace tg {
 namespace {
@@ -16,17 +16,7 @@ struct CopyParams {};
 
 // views: destination, source (already broadcast to the destination's shape).
 void copy_kernel(const CopyParams&, const View* views) {
-  const auto loop = make_loop<2>({&views[0], &views[1]});
-  dispatch_width(views[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    parallel_rows(loop, kGrain, [](char** p, const int64_t* s, int64_t n) {
-      if (s[0] == sizeof(T) && s[1] == sizeof(T)) {
-        std::memcpy(p[0], p[1], n * sizeof(T));
-      } else {
-        for (int64_t i = 0; i < n; ++i) std::memcpy(p[0] + i * s[0], p[1] + i * s[1], sizeof(T));
-      }
-    });
-  });
+  apply_elements<2>({nullptr, 1, {}, 0, 0, false}, kGrain, views);
 }
 
 struct FillParams {

@@ -1,10 +1,8 @@
 #include "ops/copy/prepare.h"
 
-#include "core/loop.h"
 #include "core/run.h"
-#include "cpu/isa/elementwise.h"
-#include "cpu/isa/kernels.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/apply.h"
 
 namespace tg {
 namespace {
@@ -13,11 +11,8 @@ struct ConvertParams {};
 
 // views: destination, source.
 void convert_kernel(const ConvertParams&, const View* views) {
-  const ElementwiseKernels& table = *kernels().elementwise;
-  const ElementOp op{
-      table.cast(views[1].dtype, views[0].dtype), 1, {views[0].dtype, views[1].dtype}};
-  parallel_rows(make_loop<2>({&views[0], &views[1]}), 16384,
-                [&](char** p, const int64_t* s, int64_t n) { table.row(op, p, s, n); });
+  const ElementKernel cast = kernels().elementwise->cast(views[1].dtype, views[0].dtype);
+  apply_elements<2>({cast, 1, {}, 0, 0, false}, 16384, views);
 }
 
 }  // namespace

@@ -1,11 +1,9 @@
 // unary, unary_bool, unary_grad, binary, binary_into, compare, where, cast: check, allocate, run.
 #include "core/array.h"
 #include "core/dispatch.h"
-#include "core/loop.h"
 #include "core/run.h"
-#include "cpu/isa/elementwise.h"
-#include "cpu/isa/kernels.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/apply.h"
 
 namespace tg {
 namespace {
@@ -33,26 +31,20 @@ enum class Cost { move = 1, polynomial = 8, library = 16 };
 
 struct ElementParams {
   ElementOp op;
-  void (*row)(const ElementOp&, char* const*, const int64_t*, int64_t);
   int64_t grain;
 };
 
 // views: the output, and the inputs broadcast to its shape.
 template <int N>
 void element_kernel(const ElementParams& params, const View* views) {
-  const View* operands[N];
-  for (int k = 0; k < N; ++k) operands[k] = &views[k];
-  parallel_rows(make_loop<N>(operands), params.grain,
-                [&](char** p, const int64_t* s, int64_t n) { params.row(params.op, p, s, n); });
+  apply_elements<N>(params.op, params.grain, views);
 }
 
 template <int N>
 void run_elements(ElementKernel kernel, const View (&views)[N], double p0, double p1, Cost cost,
                   Arithmetic arithmetic) {
-  ElementParams params{{kernel, N - 1, {}, p0, p1},
-                       kernels().elementwise->row,
-                       cost == Cost::move ? 32768 : 65536 / int(cost)};
-  for (int k = 0; k < N; ++k) params.op.dtypes[k] = views[k].dtype;
+  const ElementParams params{{kernel, N - 1, {}, p0, p1, false},
+                             cost == Cost::move ? 32768 : 65536 / int(cost)};
   run(element_kernel<N>, params, views, views[0].size() * int(cost), arithmetic);
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/run.h"
+#include "ops/copy/store.h"
 #include "ops/norm/norm.h"
 
 namespace tg {
@@ -16,36 +17,67 @@ struct Layout {
   double eps;
 };
 
+// Where channels lie innermost: values per channel, repeated so that a row of them is worth a call.
+template <class T>
+struct PerChannel {
+  int64_t repeat, width;
+  std::vector<T> values;
+  PerChannel(const Layout& p, int count)
+      : repeat(p.inner > 1 ? 1
+                           : std::max<int64_t>(kStage / 2 / std::max<int64_t>(p.channels, 1), 1)),
+        width(repeat * p.channels),
+        values(count * width) {}
+  T* row(int i) { return values.data() + i * width; }
+  void fill() {
+    for (size_t at = 0; at < values.size(); at += width)
+      for (int64_t i = width / repeat; i < width; ++i)
+        values[at + i] = values[at + i - width / repeat];
+  }
+};
+
+// Calls f(at, m, c, step, out) for all elements of y in pieces: m of them from at on, to be
+// written to out. Their channels' values are at c, c + step, ...
+template <class T, class F>
+void for_pieces(const Layout& p, int64_t width, T* y, F&& f) {
+  const int64_t channels = p.channels, total = p.outer * channels * p.inner;
+  const bool past = past_caches(total * int64_t(sizeof(T)));
+  if (p.inner > 1) {
+    parallel_for(p.outer * channels, norm_grain(p.inner), [&](int64_t begin, int64_t end) {
+      store_rows(begin, end, p.inner, y, past, [&](int64_t r, int64_t i, int64_t m, T* out) {
+        f(r * p.inner + i, m, r % channels, 0, out);
+      });
+    });
+    return;
+  }
+  if (total == 0) return;
+  parallel_for((total - 1) / width + 1, norm_grain(width), [&](int64_t begin, int64_t end) {
+    const int64_t whole = std::min(end, total / width);
+    store_rows(begin, whole, width, y, past,
+               [&](int64_t r, int64_t i, int64_t m, T* out) { f(r * width + i, m, i, 1, out); });
+    for (int64_t r = whole; r < end; ++r) f(r * width, total - r * width, 0, 1, y + r * width);
+  });
+}
+
 // views: x, mean, var, weight, bias, y.
 void batch_norm_kernel(const Layout& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T *x = views[0].ptr<T>(), *mean = views[1].ptr<T>(), *var = views[2].ptr<T>();
     const T *weight = views[3].ptr<T>(), *bias = views[4].ptr<T>();
-    T* y = views[5].ptr<T>();
-    const int64_t channels = p.channels;
-    std::vector<T> table(3 * channels);
-    T *rstd = table.data(), *w = rstd + channels, *b = w + channels;
-    for (int64_t c = 0; c < channels; ++c) {
+    PerChannel<T> table(p, 4);
+    T *m = table.row(0), *rstd = table.row(1), *w = table.row(2), *b = table.row(3);
+    for (int64_t c = 0; c < p.channels; ++c) {
+      m[c] = mean[c];
       rstd[c] = T(1) / std::sqrt(var[c] + T(p.eps));
       w[c] = weight ? weight[c] : T(1);
       b[c] = bias ? bias[c] : T(0);
     }
-    const auto& rows = norm_rows<T>();
-    if (p.inner == 1) {
-      parallel_for(p.outer, norm_grain(channels), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i)
-          rows.apply(channels, x + i * channels, mean, rstd, 1, w, b, 1, y + i * channels);
-      });
-    } else {
-      parallel_for(p.outer * channels, norm_grain(p.inner), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t c = i % channels;
-          rows.apply(p.inner, x + i * p.inner, mean + c, rstd + c, 0, w + c, b + c, 0,
-                     y + i * p.inner);
-        }
-      });
-    }
+    table.fill();
+    const auto apply = norm_rows<T>().apply;
+    for_pieces(p, table.width, views[5].ptr<T>(),
+               [&](int64_t at, int64_t n, int64_t c, int step, T* out) {
+                 apply(n, x + at, m + c, rstd + c, step, w + c, b + c, step, out);
+               });
   });
 }
 
@@ -58,16 +90,16 @@ void channel_sums(const Layout& p, const T* g, const T* x, const T* mean, const 
   if (p.inner > 1) {
     const T one = 1;
     parallel_for(channels, norm_grain(p.outer * p.inner), [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) {
-        sum_g[c] = sum_gx[c] = 0;
-        for (int64_t n = 0; n < p.outer; ++n) {
+      std::fill(sum_g + begin, sum_g + end, 0.0);
+      std::fill(sum_gx + begin, sum_gx + end, 0.0);
+      for (int64_t n = 0; n < p.outer; ++n)  // outside, so that memory is read in order
+        for (int64_t c = begin; c < end; ++c) {
           const int64_t at = (n * channels + c) * p.inner;
           double part[2];
           rows.sums(p.inner, g + at, x + at, mean[c], rstd[c], &one, 0, part);
           sum_g[c] += part[0];
           sum_gx[c] += part[1];
         }
-      }
     });
     return;
   }
@@ -76,18 +108,17 @@ void channel_sums(const Layout& p, const T* g, const T* x, const T* mean, const 
   parallel_for(blocks, norm_grain(channels * kNormRows), [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       T* sums = partial.data() + k * 2 * channels;
-      for (int64_t n = k * kNormRows; n < std::min(p.outer, (k + 1) * kNormRows); ++n)
-        rows.accumulate(channels, g + n * channels, x + n * channels, mean, rstd, 1, sums,
-                        sums + channels);
+      const int64_t n = k * kNormRows, at = n * channels;
+      rows.columns(std::min(p.outer - n, kNormRows), channels, g + at, x + at, mean, rstd, sums,
+                   sums + channels);
     }
   });
-  for (int64_t c = 0; c < channels; ++c) {
-    sum_g[c] = sum_gx[c] = 0;
-    for (int64_t k = 0; k < blocks; ++k) {
+  for (int64_t c = 0; c < channels; ++c) sum_g[c] = sum_gx[c] = 0;
+  for (int64_t k = 0; k < blocks; ++k)
+    for (int64_t c = 0; c < channels; ++c) {
       sum_g[c] += partial[k * 2 * channels + c];
       sum_gx[c] += partial[(k * 2 + 1) * channels + c];
     }
-  }
 }
 
 // views: g, x, mean, var, weight, gx, gweight, gbias.
@@ -96,17 +127,19 @@ void batch_norm_grad_kernel(const Layout& p, const View* views) {
     using T = typename decltype(tag)::type;
     const T *g = views[0].ptr<T>(), *x = views[1].ptr<T>(), *mean = views[2].ptr<T>();
     const T *var = views[3].ptr<T>(), *weight = views[4].ptr<T>();
-    T *gx = views[5].ptr<T>(), *gweight = views[6].ptr<T>(), *gbias = views[7].ptr<T>();
+    T *gweight = views[6].ptr<T>(), *gbias = views[7].ptr<T>();
     const int64_t channels = p.channels;
-    std::vector<T> table(4 * channels);
+    PerChannel<T> table(p, 5);
     std::vector<double> totals(2 * channels);
-    T *rstd = table.data(), *w = rstd + channels, *c1 = w + channels, *c2 = c1 + channels;
+    T *m = table.row(0), *rstd = table.row(1), *w = table.row(2), *c1 = table.row(3),
+      *c2 = table.row(4);
     for (int64_t c = 0; c < channels; ++c) {
+      m[c] = mean[c];
       rstd[c] = T(1) / std::sqrt(var[c] + T(p.eps));
       w[c] = weight ? weight[c] : T(1);
     }
     double *sum_g = totals.data(), *sum_gx = sum_g + channels;
-    channel_sums(p, g, x, mean, rstd, sum_g, sum_gx);
+    channel_sums(p, g, x, m, rstd, sum_g, sum_gx);
     const double count = double(p.outer) * double(p.inner);
     for (int64_t c = 0; c < channels; ++c) {
       c1[c] = T(double(w[c]) * sum_g[c] / count);
@@ -115,22 +148,12 @@ void batch_norm_grad_kernel(const Layout& p, const View* views) {
       gweight[c] = T(sum_gx[c]);
       gbias[c] = T(sum_g[c]);
     }
-    const auto& rows = norm_rows<T>();
-    if (p.inner == 1) {
-      parallel_for(p.outer, norm_grain(channels), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i)
-          rows.grad(channels, g + i * channels, x + i * channels, mean, rstd, c1, c2, 1, w, 1,
-                    gx + i * channels);
-      });
-    } else {
-      parallel_for(p.outer * channels, norm_grain(p.inner), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t c = i % channels, at = i * p.inner;
-          rows.grad(p.inner, g + at, x + at, mean + c, rstd + c, c1 + c, c2 + c, 0, w + c, 0,
-                    gx + at);
-        }
-      });
-    }
+    table.fill();
+    const auto grad = norm_rows<T>().grad;
+    for_pieces(p, table.width, views[5].ptr<T>(),
+               [&](int64_t at, int64_t n, int64_t c, int step, T* out) {
+                 grad(n, g + at, x + at, m + c, rstd + c, c1 + c, c2 + c, step, w + c, step, out);
+               });
   });
 }
 

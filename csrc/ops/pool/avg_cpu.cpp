@@ -135,18 +135,25 @@ struct SumPool {
     for (int64_t i = end; i < y.shape[4]; ++i) one(i);
   }
 
+  // Windows that are alike are listed once and moved along.
   void pixels(int64_t n, int64_t d, int64_t h) const {
     const char* base = x.data + n * x.strides[0];
+    const AxisTaps& row = axes[2];
+    Taps t;
     for (int64_t w = 0; w < y.shape[4]; ++w) {
       char* out = at(y, n, 0, d, h) + w * y.strides[4];
       if (taps(d, h, w) > kMostTaps) {
         large(base, d, h, w, y.shape[1], out);
         continue;
       }
-      Taps taps;
-      list(base, d, h, w, &taps);
+      if (w > row.begin && w < row.end && row.period == 1) {
+        for (int i = 0; i < t.count; ++i) t.tap[i] += row.advance * x.strides[4];
+      } else {
+        t.count = 0;
+        list(base, d, h, w, &t);
+      }
       const double by = share(d, h) * (divisor != 0 ? 1 : width_count(w));
-      table()({{taps.tap, nullptr}, {taps.count, 0}, 1, 1, y.shape[1], out, 1, by, nullptr});
+      table()({{t.tap, nullptr}, {t.count, 0}, 1, 1, y.shape[1], out, 1, by, nullptr});
     }
   }
 

@@ -52,16 +52,32 @@ struct MaxPool {
       }
       return;
     }
+    Taps t;
+    list(base, od, oh, ow, &t);
+    table->max[int(x.dtype)]({t.tap, t.offset, t.count, lane_step, index_step, n, out, at});
+  }
+
+  struct Taps {
     const char* tap[kMostTaps];
     int64_t offset[kMostTaps];
-    int t = 0;
-    for (int64_t i = 0; i < nd; ++i)
-      for (int64_t j = 0; j < nh; ++j)
-        for (int64_t k = 0; k < nw; ++k, ++t) {
-          tap[t] = base + plane + i * step[0] + j * step[1] + k * step[2];
-          offset[t] = flat + i * flat_step[0] + j * flat_step[1] + k * flat_step[2];
+    int count = 0;
+  };
+  // The taps of an output relative to x at base, and their flat positions.
+  void list(const char* base, int64_t od, int64_t oh, int64_t ow, Taps* t) const {
+    const int64_t at[3] = {od, oh, ow};
+    for (int64_t i = 0; i < axes[0].count[od]; ++i)
+      for (int64_t j = 0; j < axes[1].count[oh]; ++j)
+        for (int64_t k = 0; k < axes[2].count[ow]; ++k, ++t->count) {
+          const int64_t tap[3] = {i, j, k};
+          int64_t flat = 0, bytes = 0;
+          for (int a = 0; a < 3; ++a) {
+            const int64_t place = axes[a].first[at[a]] + tap[a] * axes[a].step;
+            flat = flat * x.shape[2 + a] + place;
+            bytes += place * x.strides[2 + a];
+          }
+          t->tap[t->count] = base + bytes;
+          t->offset[t->count] = flat;
         }
-    table->max[int(x.dtype)]({tap, offset, t, lane_step, index_step, n, out, at});
   }
 
   char* out(const View& v, int64_t n, int64_t c, int64_t od, int64_t oh, int64_t ow) const {
@@ -82,11 +98,34 @@ struct MaxPool {
     for (int64_t ow = w.end; ow < y.shape[4]; ++ow) some(ow, 1);
   }
 
-  // A row of outputs of all channels: lanes along the channels.
+  // A row of outputs of all channels: lanes along the channels. Windows that are alike are listed
+  // once and moved along.
   void pixels(int64_t n, int64_t od, int64_t oh) const {
-    for (int64_t ow = 0; ow < y.shape[4]; ++ow)
-      window(x.data + n * x.strides[0], od, oh, ow, x.shape[1], 1, 0, out(y, n, 0, od, oh, ow),
-             reinterpret_cast<int64_t*>(out(index, n, 0, od, oh, ow)));
+    const AxisTaps& w = axes[2];
+    const char* base = x.data + n * x.strides[0];
+    const auto y_at = [&](int64_t ow) { return out(y, n, 0, od, oh, ow); };
+    const auto index_at = [&](int64_t ow) {
+      return reinterpret_cast<int64_t*>(out(index, n, 0, od, oh, ow));
+    };
+    const auto one = [&](int64_t ow) {
+      window(base, od, oh, ow, x.shape[1], 1, 0, y_at(ow), index_at(ow));
+    };
+    int64_t ow = 0;
+    for (; ow < w.begin; ++ow) one(ow);
+    if (w.begin < w.end && x.shape[1] > 1 && w.period == 1 &&
+        axes[0].count[od] * axes[1].count[oh] * w.count[ow] <= kMostTaps) {
+      Taps t;
+      list(base, od, oh, ow, &t);
+      for (; ow < w.end; ++ow) {
+        table->max[int(x.dtype)](
+            {t.tap, t.offset, t.count, 1, 0, x.shape[1], y_at(ow), index_at(ow)});
+        for (int i = 0; i < t.count; ++i) {
+          t.tap[i] += w.advance * x.strides[4];
+          t.offset[i] += w.advance;
+        }
+      }
+    }
+    for (; ow < y.shape[4]; ++ow) one(ow);
   }
 };
 

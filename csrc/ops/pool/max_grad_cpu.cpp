@@ -63,11 +63,22 @@ void grad_kernel(const IndexParams& p, const View* views) {
       T* gx = views[0].ptr<T>() + n * in.n;
       const T* g = views[1].ptr<T>() + n * out.n;
       const int64_t* at = index + n * out.n;
-      if (p.lanes == Lanes::width)
-        std::fill_n(gx + first * in.c, p.inputs, T(0));
-      else
-        for (int64_t i = 0; i < p.inputs; ++i)
-          std::fill_n(gx + i * in.position + first, last - first, T(0));
+      if (p.lanes == Lanes::width) {  // one plane
+        T* const plane = gx + first * in.c;
+        std::fill_n(plane, p.inputs, T(0));
+        g += first * out.c;
+        at += first * out.c;
+        bool bad = false;
+        for (int64_t o = 0; o < p.outputs; ++o) {
+          const bool inside = uint64_t(at[o]) < uint64_t(p.inputs);
+          bad = bad || !inside;
+          if (inside) plane[at[o]] += g[o];
+        }
+        if (bad) outside = true;
+        return;
+      }
+      for (int64_t i = 0; i < p.inputs; ++i)
+        std::fill_n(gx + i * in.position + first, last - first, T(0));
       for (int64_t o = 0; o < p.outputs; ++o)
         for (int64_t c = first; c < last; ++c) {
           const int64_t from = o * out.position + c * out.c, to = at[from];

@@ -56,16 +56,21 @@ FoldPlan make_plan(const View* views, int count, const bool* reduced, int cell, 
   if (kept.ndim > 0) p.run = kept.size[kept.ndim - 1];
 
   const int64_t length = std::max<int64_t>(p.length, 1);
-  p.block = p.columns ? kColumnBytes / cell : std::max<int64_t>(kFoldGrain / length, 1);
+  // Short runs of one result after another: together they are read in long pieces.
+  const bool together = !ordered && inner.ndim > 1 && p.run > 1;
+  p.block =
+      p.columns ? kColumnBytes / cell : std::max<int64_t>(kFoldGrain / length, together ? 16 : 1);
   p.block = std::max<int64_t>(std::min(p.block, p.run), 1);
   p.blocks = (p.run + p.block - 1) / p.block;
   p.segment = length;
   p.segments = 1;
   const int64_t tasks = p.outer * p.blocks;
   if (!ordered && tasks > 0 && tasks < 64 && p.block * length > 2 * kFoldGrain) {
-    const int64_t most = std::min((p.block * length - 1) / kFoldGrain + 1, 255 / tasks + 1);
+    const int64_t most =
+        std::min((p.block * length - 1) / kFoldGrain + 1, (together ? 63 : 255) / tasks + 1);
+    const int64_t unit = together ? inner.size[inner.ndim - 1] : 4096;  // whole runs
     p.segment = (length - 1) / most + 1;
-    p.segment = p.segment < 4096 ? p.segment : (p.segment + 4095) / 4096 * 4096;
+    p.segment = p.segment < unit ? p.segment : (p.segment + unit - 1) / unit * unit;
     p.segments = (length - 1) / p.segment + 1;
   }
   return p;

@@ -9,6 +9,7 @@
 #include "cpu/isa/softmax_kernels.h"
 #include "ops/copy/copy.h"
 #include "ops/copy/prepare.h"
+#include "ops/copy/store.h"
 
 namespace tg {
 namespace {
@@ -44,6 +45,11 @@ struct RowParams {
   bool logarithm;
 };
 
+// Rows are computed whole, so only those that fit a stage can pass the caches by.
+bool stored_past(const RowParams& p, size_t item) {
+  return p.length <= kStage && past_caches(p.count * p.length * int64_t(item));
+}
+
 // views: x, y.
 void forward_kernel(const RowParams& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
@@ -51,8 +57,10 @@ void forward_kernel(const RowParams& p, const View* views) {
     const auto f = p.logarithm ? rows<T>().log_softmax : rows<T>().softmax;
     const T* x = views[0].ptr<T>();
     T* y = views[1].ptr<T>();
+    const bool past = stored_past(p, sizeof(T));
     parallel_for(p.count, grain_of(p.length), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) f(p.length, x + i * p.length, y + i * p.length);
+      store_rows(begin, end, p.length, y, past,
+                 [&](int64_t r, int64_t, int64_t n, T* out) { f(n, x + r * n, out); });
     });
   });
 }
@@ -64,11 +72,10 @@ void backward_kernel(const RowParams& p, const View* views) {
     const auto f = p.logarithm ? rows<T>().log_softmax_grad : rows<T>().softmax_grad;
     const T *g = views[0].ptr<T>(), *y = views[1].ptr<T>();
     T* gx = views[2].ptr<T>();
+    const bool past = stored_past(p, sizeof(T));
     parallel_for(p.count, grain_of(p.length), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t at = i * p.length;
-        f(p.length, g + at, y + at, gx + at);
-      }
+      store_rows(begin, end, p.length, gx, past,
+                 [&](int64_t r, int64_t, int64_t n, T* out) { f(n, g + r * n, y + r * n, out); });
     });
   });
 }
@@ -214,21 +221,21 @@ void cross_entropy_grad_kernel(const EntropyParams& p, const View* views) {
       all = 0;
       for (int64_t c = 0; c < p.classes; ++c) all += double(weight[c]);
     }
+    const bool past = p.classes <= kStage && past_caches(p.rows * p.classes * int64_t(sizeof(T)));
     parallel_for(p.rows, grain_of(p.classes), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        T* out = gx + i * p.classes;
+      store_rows(begin, end, p.classes, gx, past, [&](int64_t i, int64_t, int64_t, T* out) {
         const int64_t t = target[i];
         if (t == p.ignore_index) {
           for (int64_t c = 0; c < p.classes; ++c) out[c] = 0;
-          continue;
+          return;
         }
         const T own = hard * (weight ? weight[t] : T(1));
         rows<T>().exp_shifted(p.classes, x + i * p.classes, lse[i], g[i] * (own + soft * T(all)),
                               out);
         out[t] -= g[i] * own;
-        if (p.smoothing == 0) continue;
+        if (p.smoothing == 0) return;
         for (int64_t c = 0; c < p.classes; ++c) out[c] -= g[i] * soft * (weight ? weight[c] : T(1));
-      }
+      });
     });
   });
 }
