@@ -13,6 +13,8 @@ struct RowKernels;          // row.h: reductions, softmax, pooling rows
 struct NormKernels;         // norm_kernels.h
 struct SoftmaxKernels;      // softmax_kernels.h
 struct RecurrentKernels;    // recurrent_kernels.h
+struct WinogradKernels;     // winograd_kernels.h
+struct DepthwiseKernels;    // depthwise_kernels.h
 
 struct Kernels {
   const char* name;
@@ -22,6 +24,8 @@ struct Kernels {
   const NormKernels* norm;
   const SoftmaxKernels* softmax;
   const RecurrentKernels* recurrent;
+  const WinogradKernels* winograd;
+  const DepthwiseKernels* depthwise;
 };
 
 const Kernels& kernels();             // the table in use

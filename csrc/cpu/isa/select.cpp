@@ -16,6 +16,8 @@
   extern const NormKernels norm_kernels;               \
   extern const SoftmaxKernels softmax_kernels;         \
   extern const RecurrentKernels recurrent_kernels;     \
+  extern const WinogradKernels winograd_kernels;       \
+  extern const DepthwiseKernels depthwise_kernels;     \
   }
 #define TG_TABLE(isa)         \
   {#isa,                      \
@@ -24,7 +26,9 @@
    &isa::row_kernels,         \
    &isa::norm_kernels,        \
    &isa::softmax_kernels,     \
-   &isa::recurrent_kernels}
+   &isa::recurrent_kernels,   \
+   &isa::winograd_kernels,    \
+   &isa::depthwise_kernels}
 
 namespace tg {
 
