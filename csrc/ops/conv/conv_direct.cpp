@@ -122,7 +122,8 @@ bool grad_input(const ConvParams& p, const View* v) {
         c.w_tap.clear();
         for (int64_t a : z.tap)
           for (int64_t b : y.tap)
-            for (int64_t d : x.tap) c.w_tap.push_back(((a * p.kernel[1] + b) * p.kernel[2] + d) * w_tap);
+            for (int64_t d : x.tap)
+              c.w_tap.push_back(((a * p.kernel[1] + b) * p.kernel[2] + d) * w_tap);
         if (!correlate(c)) return false;
       }
   return true;

@@ -21,8 +21,8 @@ constexpr int64_t kVectorBytes = 512 << 10;   // of sums whose lanes stay apart 
 constexpr int64_t kLoweredBytes = 384 << 10;  // of a block of channels of one box
 constexpr int64_t kPositions = 2048;  // of one box: a row of dot products in the first cache
 constexpr int64_t kBlockChannels = 32;
-constexpr int64_t kProductRows = 48;    // output channels worth packing the lowered source for
-constexpr int64_t kProductRun = 512;    // longer runs are dot products all the same
+constexpr int64_t kProductRows = 48;  // output channels worth packing the lowered source for
+constexpr int64_t kProductRun = 512;  // longer runs are dot products all the same
 constexpr int64_t kLongRun = 1024;
 constexpr double kPerThread = 1 << 19;  // multiply-adds worth waking a thread for
 
