@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from exact import rng
 
+import tilegrad as tg
 from tilegrad import _cpu as cpu
 from tilegrad import errors
+from tilegrad.cases.conv import LAYERS
 from tilegrad.kernels import reference as ref
 
 FLOATS = [np.dtype(c) for c in "fd"] + [np.dtype(ml_dtypes.bfloat16), np.dtype("e")]
@@ -20,6 +22,8 @@ CASES = {
     "kernel_covers_input": ((4, 16, 5, 5), (20, 16, 5, 5), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     "pointwise_1x1": ((2, 40, 5, 6), (36, 40, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     "pointwise_groups": ((2, 6, 5, 6), (9, 2, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 3),
+    "pointwise_strided_wide": ((3, 40, 5, 8), (36, 40, 1, 1), (2, 3), ((0, 0), (0, 0)), (1, 1), 1),
+    "pointwise_volume": ((2, 6, 3, 5, 4), (8, 3, 1, 1, 1), (2, 1, 2), ((0, 0),) * 3, (1,) * 3, 2),
     "pointwise_strided": ((2, 7, 5, 6), (9, 7, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
     "3x3_channel_tail": ((1, 17, 9, 11), (19, 17, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
     "two_blocks_of_channels": ((1, 70, 9, 9), (30, 70, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
@@ -28,6 +32,8 @@ CASES = {
     "small_volumes": ((3, 40, 3, 4, 3), (48, 40, 2, 2, 2), (1,) * 3, ((1, 1),) * 3, (1,) * 3, 1),
     "one_small_volume": ((1, 40, 3, 4, 3), (48, 40, 2, 2, 2), (1,) * 3, ((1, 0),) * 3, (1,) * 3, 1),
     "long_rows": ((1, 30, 3, 700), (4, 30, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "3x3_large": ((2, 40, 30, 33), (48, 40, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "5x5_large": ((2, 40, 19, 20), (48, 40, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
     "strided": ((2, 5, 11, 12), (7, 5, 3, 3), (2, 3), ((1, 1), (1, 1)), (1, 1), 1),
     "stride_over_kernel": ((2, 3, 9, 9), (4, 3, 2, 2), (5, 7), ((0, 0), (0, 0)), (1, 1), 1),
     "dilated": ((2, 3, 13, 12), (4, 3, 3, 3), (1, 1), ((2, 2), (2, 2)), (2, 3), 1),
@@ -35,6 +41,10 @@ CASES = {
     "dilated_far": ((1, 2, 6, 6), (3, 2, 2, 2), (1, 1), ((500, 500), (500, 500)), (999, 999), 1),
     "grouped": ((2, 6, 8, 8), (8, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
     "depthwise": ((2, 20, 9, 10), (20, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 20),
+    "depthwise_volume": ((2, 3, 4, 5, 6), (3, 1, 3, 1, 3), (1,) * 3, ((1, 1), (0, 0), (1, 1)),
+                         (1,) * 3, 3),
+    "depthwise_5x5": ((2, 4, 7, 20), (4, 1, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 4),
+    "depthwise_dilated": ((2, 4, 7, 20), (4, 1, 3, 3), (1, 1), ((2, 2), (3, 3)), (2, 3), 4),
     "depthwise_multiplier": ((2, 6, 9, 10), (18, 1, 3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1), 6),
     "kernel_smaller_than_padding": (
         (2, 3, 2, 2), (4, 3, 2, 2), (1, 1), ((3, 3), (3, 3)), (1, 1), 1),
@@ -50,7 +60,25 @@ CASES = {
     "3d_all": ((2, 4, 6, 7, 8), (6, 2, 2, 3, 2), (2, 1, 2), ((1, 0), (0, 1), (2, 1)), (1, 2, 1), 2),
     "next_to_nothing": ((1, 1, 3, 3), (1, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
 }  # fmt: skip
-ALGORITHMS = ["", "direct", "plain"]
+ALGORITHMS = ["", "direct", "plain", "winograd_2x3", "depthwise"]
+# F(m x m, r x r) by name: taps, and how many times the error of the direct sums is allowed. Direct
+# gradients of the weight add up lanes apart and are hard to follow.
+WINOGRAD = {
+    "winograd_2x3": (3, (2, 2, 3)),
+    "winograd_4x3": (3, (8, 8, 10)),
+    "winograd_2x5": (5, (8, 8, 16)),
+}
+
+
+def applies(algorithm, case, dtype):
+    """Whether a forced algorithm has anything to do with a case."""
+    xs, ws, stride, _, dilation, groups = CASES[case]
+    if algorithm.startswith("winograd"):
+        taps = (WINOGRAD[algorithm][0],) * 2
+        return dtype == np.float32 and ws[2:] == taps and stride == (1, 1) and max(dilation) <= 8
+    if algorithm == "depthwise":
+        return dtype == np.float32 and ws[1] == 1 and groups > 1
+    return algorithm != "plain" or np.prod(xs) * ws[0] * np.prod(ws[2:]) <= 3e5
 
 
 @pytest.fixture(params=cpu.isas())
@@ -64,7 +92,9 @@ def isa(request):
 @pytest.fixture(params=ALGORITHMS)
 def algorithm(request):
     cpu._force_conv(request.param)
+    tg.set_precision("highest")  # not every bit survives what "high" allows
     yield request.param
+    tg.set_precision("high")
     cpu._force_conv("")
 
 
@@ -91,8 +121,8 @@ def same(a, b):
 @pytest.mark.parametrize("case", CASES)
 def test_three_directions(case, dtype, isa, algorithm):
     xs, ws, *window = CASES[case]
-    if algorithm == "plain" and np.prod(xs) * ws[0] * np.prod(ws[2:]) > 3e5:
-        pytest.skip("the formula itself is slow")
+    if not applies(algorithm, case, dtype):
+        pytest.skip("does not apply, or is the formula itself and slow")
     x, w, bias = numbers(dtype, xs), numbers(dtype, ws), numbers(dtype, (ws[0], 2))[:, 1]
     y = ref.conv(x, w, bias, *window)
     g = numbers(dtype, y.shape)
@@ -133,7 +163,7 @@ def test_threads_do_not_change_bits():
     before = cpu.num_threads()
     for name in ("second_layer", "two_blocks_of_channels", "several_boxes", "strided", "depthwise",
                  "3d_all", "pointwise_1x1", "kernel_covers_input", "small_images",
-                 "small_volumes"):  # fmt: skip
+                 "small_volumes", "3x3_large", "5x5_large"):  # fmt: skip
         xs, ws, *window = CASES[name]
         x, w = (rng.standard_normal(s).astype("f") for s in (xs, ws))
         results = []
@@ -147,6 +177,94 @@ def test_threads_do_not_change_bits():
             ])  # fmt: skip
         cpu.set_num_threads(before)
         assert results[0] == results[1] == results[2]
+
+
+WINOGRAD_CASES = {
+    "small": ((2, 16, 8, 8), (12, 16), 1, 1, 1),
+    "tails": ((1, 5, 9, 11), (7, 5), 1, 1, 1),
+    "no_padding": ((2, 33, 13, 6), (18, 33), 0, 1, 1),
+    "much_padding": ((1, 9, 30, 71), (33, 9), 3, 1, 1),
+    "several_blocks": ((3, 40, 64, 60), (48, 40), 1, 1, 1),
+    "many_channels": ((1, 300, 12, 12), (130, 300), 1, 1, 1),
+    "grouped": ((2, 24, 10, 10), (36, 12), 1, 1, 2),
+    "dilated": ((2, 18, 15, 13), (20, 18), 2, 2, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", [0, 1], ids=["nchw", "channels_last"])
+@pytest.mark.parametrize("name", WINOGRAD)
+@pytest.mark.parametrize("case", WINOGRAD_CASES)
+def test_winograd_errors(case, name, layout, isa):
+    """Root mean squares against float64, in units of the error of the direct sums."""
+    taps, limits = WINOGRAD[name]
+    xs, ws, padding, dilation, groups = WINOGRAD_CASES[case]
+    x, w = (rng.standard_normal(s).astype("f") for s in (xs, (*ws, taps, taps)))
+    bias = rng.standard_normal(ws[0]).astype("f")
+    window = (1, 1), ((padding, padding + taps // 4),) * 2, (dilation,) * 2, groups
+    g = rng.standard_normal(cpu.conv(x, w, None, *window).shape).astype("f")
+
+    def three(dtype, algorithm):
+        a, b, c, d = (v.astype(dtype) for v in (x, w, bias, g))
+        cpu._force_conv(algorithm)
+        try:
+            return [
+                cpu.conv(layouts(a)[layout], b, c, *window),
+                cpu.conv_grad_input(layouts(d)[layout], b, xs[2:], *window),
+                cpu.conv_grad_weight(layouts(d)[layout], layouts(a)[layout], w.shape[2:], *window),
+            ]
+        finally:
+            cpu._force_conv("")
+
+    exact, direct, ours = three("d", "direct"), three("f", "direct"), three("f", name)
+    for e, d, a, limit in zip(exact, direct, ours, limits, strict=True):
+        scale = np.sqrt(np.mean(e**2))
+        error, unit = (np.sqrt(np.mean((v - e) ** 2)) / scale for v in (a, d))
+        assert 0 < error <= limit * unit
+
+
+def test_precision_chooses():
+    """Winograd's algorithm is taken unless set_precision says otherwise, and only for float32."""
+    x, w = (rng.standard_normal(s).astype("f") for s in ((1, 64, 28, 28), (64, 64, 3, 3)))
+    window = (1, 1), ((1, 1), (1, 1)), (1, 1), 1
+    results = {}
+    for name in ("winograd_4x3", "direct"):
+        cpu._force_conv(name)
+        results[name] = cpu.conv(x, w, None, *window)
+    cpu._force_conv("")
+    assert results["winograd_4x3"].tobytes() != results["direct"].tobytes()
+    assert tg.get_precision() == "high"
+    same(cpu.conv(x, w, None, *window), results["winograd_4x3"])
+    tg.set_precision("highest")
+    try:
+        assert tg.get_precision() == "highest"
+        same(cpu.conv(x, w, None, *window), results["direct"])
+    finally:
+        tg.set_precision("high")
+    with pytest.raises(errors.ValueError, match='set_precision: expects "high" or "highest", got'):
+        tg.set_precision("low")
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda c: c.name)
+def test_layers(case):
+    """The rows of benchmarks/conv_vs_torch.py, one image each: the output against float64, the
+    gradients by the adjoint identities."""
+    xs, ws = (a.shape for a in case.inputs[:2])
+    xs, rank = (1, *xs[1:]), len(xs) - 2
+    axes = [(case.params.get(n, d),) * rank for n, d in (("stride", 1), ("dilation", 1))]
+    padding = case.params.get("padding", 0)
+    window = axes[0], ((padding, padding),) * rank, axes[1], case.params.get("groups", 1)
+    x, w = (rng.standard_normal(s).astype("f") for s in (xs, ws))
+    y = cpu.conv(x, w, None, *window)
+    g = rng.standard_normal(y.shape).astype("f")
+    gx = cpu.conv_grad_input(g, w, xs[2:], *window)
+    gw = cpu.conv_grad_weight(g, x, ws[2:], *window)
+    exact = cpu.conv(x.astype("d"), w.astype("d"), None, *window)
+    scale = 1e-5 * np.abs(exact).max()
+    np.testing.assert_allclose(y, exact, rtol=0, atol=scale)
+    form = float((exact * g).sum())
+    bound = 1e-5 * float(np.sqrt((exact**2).sum() * (g.astype("d") ** 2).sum()))
+    assert abs(float((gx.astype("d") * x).sum()) - form) <= bound
+    assert abs(float((gw.astype("d") * w).sum()) - form) <= bound
 
 
 def test_adjoints():

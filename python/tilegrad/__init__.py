@@ -23,11 +23,13 @@ from .device import empty_cache as empty_cache
 from .device import get_cpu_isa as get_cpu_isa
 from .device import get_default_device as get_default_device
 from .device import get_num_threads as get_num_threads
+from .device import get_precision as get_precision
 from .device import memory_stats as memory_stats
 from .device import reset_peak_memory as reset_peak_memory
 from .device import set_cpu_isa as set_cpu_isa
 from .device import set_default_device as set_default_device
 from .device import set_num_threads as set_num_threads
+from .device import set_precision as set_precision
 from .dtypes import bfloat16 as bfloat16
 from .dtypes import bool_ as bool  # noqa: F401
 from .dtypes import complex64 as complex64

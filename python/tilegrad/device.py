@@ -121,6 +121,35 @@ def set_cpu_isa(name: str) -> None:
     _runtime("set_isa")(name)
 
 
+def get_precision() -> str:
+    """How float32 convolutions are computed: "high" or "highest".
+
+    >>> get_precision()
+    'high'
+    """
+    allowed = getattr(kernels.host, "_winograd_allowed", None)
+    return "high" if allowed is not None and allowed() else "highest"
+
+
+def set_precision(name: str) -> None:
+    """Sets how float32 convolutions are computed, in every thread.
+
+    "high", the default: kernels of 3 x 3 and 5 x 5 taps may use Winograd's algorithm, which takes a
+    quarter to a half of the products and has errors up to ten times as large (docs/numbers.md).
+    "highest": only the sums of the formula. Raises ValueError for other names.
+
+    >>> set_precision("highest")
+    >>> get_precision()
+    'highest'
+    >>> set_precision("high")
+    """
+    if name not in ("high", "highest"):
+        from .errors import ValueError as TgValueError
+
+        raise TgValueError(f'set_precision: expects "high" or "highest", got {name!r}')
+    _runtime("_allow_winograd")(name == "high")
+
+
 def memory_stats() -> dict[str, int]:
     """Bytes of the kernel pool: in_use, cached, peak, cache_limit, and the machine's memory_limit.
 

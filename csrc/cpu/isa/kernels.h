@@ -14,6 +14,8 @@ struct NormKernels;         // norm_kernels.h
 struct SoftmaxKernels;      // softmax_kernels.h
 struct RecurrentKernels;    // recurrent_kernels.h
 struct OptimKernels;        // optim_kernels.h
+struct WinogradKernels;     // winograd_kernels.h
+struct DepthwiseKernels;    // depthwise_kernels.h
 
 struct Kernels {
   const char* name;
@@ -24,6 +26,8 @@ struct Kernels {
   const SoftmaxKernels* softmax;
   const RecurrentKernels* recurrent;
   const OptimKernels* optim;
+  const WinogradKernels* winograd;
+  const DepthwiseKernels* depthwise;
 };
 
 const Kernels& kernels();             // the table in use

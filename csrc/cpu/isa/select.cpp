@@ -17,6 +17,8 @@
   extern const SoftmaxKernels softmax_kernels;         \
   extern const RecurrentKernels recurrent_kernels;     \
   extern const OptimKernels optim_kernels;             \
+  extern const WinogradKernels winograd_kernels;       \
+  extern const DepthwiseKernels depthwise_kernels;     \
   }
 #define TG_TABLE(isa)         \
   {#isa,                      \
@@ -26,7 +28,9 @@
    &isa::norm_kernels,        \
    &isa::softmax_kernels,     \
    &isa::recurrent_kernels,   \
-   &isa::optim_kernels}
+   &isa::optim_kernels,       \
+   &isa::winograd_kernels,    \
+   &isa::depthwise_kernels}
 
 namespace tg {
 

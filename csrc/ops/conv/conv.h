@@ -40,6 +40,14 @@ bool is_covering(const ConvParams& p, const View* views);
 bool conv_covering(const ConvParams& p, const View* views);
 bool conv_direct(const ConvParams& p, const View* views);
 
+// F(m x m, r x r), named m x r; see cpu/isa/winograd_kernels.h.
+bool is_winograd3(const ConvParams& p, const View* views);
+bool is_winograd5(const ConvParams& p, const View* views);
+bool conv_winograd_2x3(const ConvParams& p, const View* views);
+bool conv_winograd_4x3(const ConvParams& p, const View* views);
+bool conv_winograd_2x5(const ConvParams& p, const View* views);
+bool is_depthwise(const ConvParams& p, const View* views);
+bool conv_depthwise(const ConvParams& p, const View* views);
 bool conv_plain(const ConvParams& p, const View* views);
 
 // The first algorithm of the list of p.op that applies; prints it under TILEGRAD_VERBOSE=1.
@@ -48,6 +56,9 @@ bool run_conv(const ConvParams& p, const View* views);
 // For tests: only this algorithm is considered, as far as it applies. Empty: all of them. False
 // when there is no such name.
 bool force_conv(const char* name);
+// Whether float32 may be computed by algorithms with larger errors than the sums of the formula.
+void allow_winograd(bool allowed);
+bool winograd_allowed();
 
 // Reads source coordinate at[i] + position * step for tap i; used by all algorithms but the plain.
 inline int64_t tap_at(const ConvParams& p, int axis, int64_t tap) {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cpu/gemm_parts.h"
 #include "ops/conv/conv.h"
 
 namespace tg {
@@ -12,20 +13,49 @@ namespace {
 constexpr double kTiny = 4096;  // floating-point operations that cost less than any preparation
 
 bool tiny(const ConvParams& p, const View*) { return p.flops() < kTiny; }
-bool depthwise(const ConvParams& p, const View*) { return p.groups > 1 && p.c == 1; }
 bool always(const ConvParams&, const View*) { return true; }
+
+std::atomic<bool> g_winograd{true};
+
+// Vector multiply-adds of the sums themselves, and what F(m x m, r x r) takes instead: products,
+// transforms of tiles, and that of the weight, which many pixels must pay for.
+double direct_cost(const ConvParams& p) { return p.flops() / 32; }
+double winograd_cost(const ConvParams& p, int64_t m) {
+  const int64_t *out = p.op == ConvOp::grad_input ? p.in : p.out, n = m + p.kernel[2] - 1;
+  double tiles = double(p.n);
+  for (int i = 1; i < 3; ++i) {
+    const int64_t d = p.dilation[i];  // so many images of their own
+    tiles *= double(d * ceil_div(ceil_div(out[i], d), m));
+  }
+  const double c = double(p.c), o = double(p.o), points = double(n * n);
+  return double(p.groups) * points * (c * o * (tiles + 4) + 6 * tiles * (c + o)) / 16;
+}
+bool worth_winograd(const ConvParams& p, int64_t m) {
+  return g_winograd.load() && p.c >= 16 && p.o >= 16 && p.flops() > 1e6 &&
+         winograd_cost(p, m) < direct_cost(p);
+}
+bool worth_4x3(const ConvParams& p, const View*) {
+  return worth_winograd(p, 4) && winograd_cost(p, 4) < winograd_cost(p, 2);
+}
+bool worth_2(const ConvParams& p, const View*) { return worth_winograd(p, 2); }
 
 struct Algorithm {
   const char *name, *reason;
   bool (*applies)(const ConvParams&, const View*);
   bool (*run)(const ConvParams&, const View*);
+  bool (*worth)(const ConvParams&, const View*) = always;
 };
 
 const Algorithm kAlgorithms[] = {
     {"plain", "next to nothing to do", tiny, conv_plain},
     {"covering", "kernel covers the input: one matrix product", is_covering, conv_covering},
     {"pointwise", "kernel of one tap: one matrix product", is_pointwise, conv_pointwise},
-    {"depthwise", "one input channel per group: few rows, wide tiles", depthwise, conv_direct},
+    {"winograd_4x3", "F(4x4, 3x3), a quarter of the products", is_winograd3, conv_winograd_4x3,
+     worth_4x3},
+    {"winograd_2x3", "F(2x2, 3x3), small images", is_winograd3, conv_winograd_2x3, worth_2},
+    {"winograd_2x5", "F(2x2, 5x5), a third of the products", is_winograd5, conv_winograd_2x5,
+     worth_2},
+    {"depthwise", "one channel per group: taps are masked offsets", is_depthwise, conv_depthwise},
     {"direct", "rows lowered once, taps are offsets into them", always, conv_direct},
     {"plain", "the formula itself", always, conv_plain},
 };
@@ -53,7 +83,7 @@ int choose_conv(const ConvParams& p, const View* views) {
   for (int i = kCount - 1; i >= 0; --i) {
     const Algorithm& a = kAlgorithms[i];
     if (forced != nullptr && std::strcmp(a.name, forced) != 0) continue;
-    if (a.applies(p, views)) chosen = i;
+    if (a.applies(p, views) && (forced != nullptr || a.worth(p, views))) chosen = i;
   }
   if (verbose()) {
     const Algorithm& a = kAlgorithms[chosen];
@@ -65,6 +95,9 @@ int choose_conv(const ConvParams& p, const View* views) {
 bool run_conv(const ConvParams& p, const View* views) {
   return kAlgorithms[p.algorithm].run(p, views);
 }
+
+void allow_winograd(bool allowed) { g_winograd.store(allowed); }
+bool winograd_allowed() { return g_winograd.load(); }
 
 bool force_conv(const char* name) {
   if (*name == '\0') {

@@ -324,6 +324,8 @@ void bind_conv(py::module_& m) {
   m.def("conv_grad_weight", &conv_grad_weight, arg("g"), arg("x"), arg("kernel"), arg("stride"),
         arg("padding"), arg("dilation"), arg("groups"));
   m.def("_force_conv", &force_conv);
+  m.def("_allow_winograd", &allow_winograd);
+  m.def("_winograd_allowed", &winograd_allowed);
 }
 
 }  // namespace tg

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "core/dispatch.h"
+#include "core/parallel.h"
+#include "cpu/gemm_parts.h"
 #include "cpu/isa/kernels.h"
 #include "ops/conv/conv.h"
 #include "ops/conv/correlate.h"
@@ -72,8 +74,11 @@ void fill_zero(const View& v) {
 template <class T>
 bool grad_input(const ConvParams& p, const View* v) {
   const View &gx = v[0], &g = v[1], &w = v[2];
-  const Scratch scratch(is_row_major<T>(w) ? 0 : w.size() * int64_t(sizeof(T)));
-  if (!scratch) return false;
+  // With strides only some taps are read at a time: they come first, [group][tap][o][c].
+  const bool strided = p.stride[0] > 1 || p.stride[1] > 1 || p.stride[2] > 1;
+  const int64_t bytes = bytes_of<T>(w.size());
+  const Scratch scratch(is_row_major<T>(w) ? 0 : bytes), taps_first(strided ? bytes : 0);
+  if (!scratch || !taps_first) return false;
   Correlation<T> c;
   c.n = p.n;
   c.groups = p.groups;
@@ -84,6 +89,19 @@ bool grad_input(const ConvParams& p, const View* v) {
   c.w_dst = p.taps();
   c.w_src = p.c * p.taps();
   c.w_group = p.o * c.w_src;
+  const int64_t w_tap = strided ? p.o * p.c : 1;
+  if (strided) {
+    const auto pack = gemm_table(*kernels().gemm, T()).pack;
+    T* const to = taps_first.at<T>(0);
+    parallel_for(p.groups * p.o, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        pack(to + i / p.o * c.w_group + i % p.o * p.c, w_tap, c.w + i * c.w_src, p.taps(), 1, p.c,
+             p.taps());
+    });
+    c.w = to;
+    c.w_dst = 1;
+    c.w_src = p.c;
+  }
   const std::vector<Residue> all[3] = {residues_of(p, 0), residues_of(p, 1), residues_of(p, 2)};
   bool gaps = false;  // inputs that no tap reads
   for (const auto& axis : all)
@@ -104,7 +122,8 @@ bool grad_input(const ConvParams& p, const View* v) {
         c.w_tap.clear();
         for (int64_t a : z.tap)
           for (int64_t b : y.tap)
-            for (int64_t d : x.tap) c.w_tap.push_back((a * p.kernel[1] + b) * p.kernel[2] + d);
+            for (int64_t d : x.tap)
+              c.w_tap.push_back(((a * p.kernel[1] + b) * p.kernel[2] + d) * w_tap);
         if (!correlate(c)) return false;
       }
   return true;

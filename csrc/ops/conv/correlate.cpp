@@ -118,15 +118,15 @@ class Correlator {
       const Part tile = part_of(c_.dst_channels, tiles_, q);
       const T* w =
           c_.w + group * c_.w_group + tile.begin * c_.w_dst + block * per_block_ * c_.w_src;
-      for (int64_t s = 0; s < runs; ++s, w += c_.w_src, dst += length * tile.count) {
-        if (in_order) {
-          t_.pack(dst, tile.count, w, c_.w_dst, 1, tile.count, length);
-          continue;
-        }
+      if (!in_order || c_.w_dst == 1) {  // tap by tap, channels apart
         for (int64_t t = 0; t < taps_; ++t)
-          for (int64_t r = 0; r < tile.count; ++r)
-            dst[t * tile.count + r] = w[r * c_.w_dst + c_.w_tap[t]];
+          t_.pack(dst + t * tile.count, taps_ * tile.count, w + c_.w_tap[t], c_.w_dst, c_.w_src,
+                  tile.count, channels);
+        dst += channels * taps_ * tile.count;
+        continue;
       }
+      for (int64_t s = 0; s < runs; ++s, w += c_.w_src, dst += length * tile.count)
+        t_.pack(dst, tile.count, w, c_.w_dst, 1, tile.count, length);
     }
   }
 

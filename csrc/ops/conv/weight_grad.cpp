@@ -15,14 +15,15 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kSlices = 16;
+constexpr int64_t kSlices = 16, kFewSlices = 4;
 constexpr int64_t kSliceBytes = 64 << 20;     // of all sums together
 constexpr int64_t kVectorBytes = 512 << 10;   // of sums whose lanes stay apart until the end
 constexpr int64_t kLoweredBytes = 384 << 10;  // of a block of channels of one box
 constexpr int64_t kPositions = 2048;  // of one box: a row of dot products in the first cache
 constexpr int64_t kBlockChannels = 32;
-constexpr int64_t kProductRows = 48;    // output channels worth packing the lowered source for
-constexpr int64_t kProductRun = 512;    // longer runs are dot products all the same
+constexpr int64_t kProductRows = 48;  // output channels worth packing the lowered source for
+constexpr int64_t kProductRun = 512;  // longer runs are dot products all the same
+constexpr int64_t kLongRun = 1024;
 constexpr double kPerThread = 1 << 19;  // multiply-adds worth waking a thread for
 
 // How a box adds to its sums: dot products whose lanes are added up per box, or only at the end
@@ -61,12 +62,20 @@ class WeightGrad {
     lowering_.images = images;
     g_lowering_ = lower_shared(outs);
     g_lowering_.images = lowering_.images;
-    per_block_ = std::min(kBlockChannels, p.c);
-    boxes_ = Boxes(lowering_, times(per_block_ * int64_t(sizeof(T)), lowering_.planes()),
-                   kLoweredBytes, kPositions);
+    // Fewer channels at a time leave room for longer runs, which the sums over lanes weigh less on.
+    for (per_block_ = std::min(kBlockChannels, p.c);; per_block_ = ceil_div(per_block_, 2)) {
+      boxes_ = Boxes(lowering_, times(per_block_ * int64_t(sizeof(T)), lowering_.planes()),
+                     kLoweredBytes, kPositions);
+      const int64_t run = boxes_.largest()[1] * boxes_.largest()[2];
+      if (per_block_ == 1 || mode_ == Sums::product ||
+          run >= std::min(kLongRun, p.out[1] * p.out[2]))
+        break;
+    }
     items_ = ceil_div(p.n, lowering_.images) * boxes_.count();
     const int64_t bytes = times(sums_, sizeof(T));
     slices_ = std::min({kSlices, items_, std::max<int64_t>(1, kSliceBytes / bytes)});
+    if (mode_ == Sums::vectors)  // adding up the lanes of a slice must pay
+      slices_ = std::min(slices_, std::max(kFewSlices, p.n * ceil_div(p.pixels(), t.lanes) / 128));
     // Where there are few slices, threads share the output channels as well.
     const int64_t wanted = ceil_div(4 * num_threads(), slices_ * p.groups);
     row_parts_ = std::max<int64_t>(1, std::min(wanted, p.o / (4 * t.dot_rows)));

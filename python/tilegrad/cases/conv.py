@@ -21,10 +21,14 @@ def _row(
 
 def _large(reason: str, x: tuple[int, ...], w: tuple[int, ...], **params: Any) -> Case:
     stride, padding = params.get("stride", 1), params.get("padding", 0)
-    out = [(n + 2 * padding - k) // stride + 1 for n, k in zip(x[2:], w[2:], strict=True)]
+    span = params.get("dilation", 1)
+    out = [
+        (n + 2 * padding - span * (k - 1) - 1) // stride + 1
+        for n, k in zip(x[2:], w[2:], strict=True)
+    ]
     y = x[0] * w[0] * math.prod(out)
     return Case(
-        reason, "conv2d", (Arg(x), Arg(w), Arg((w[0],))), params, exact=True, second=False,
+        reason, f"conv{len(out)}d", (Arg(x), Arg(w), Arg((w[0],))), params, second=False,
         differentiable=False, bench=True, reduction=math.prod(w[1:]),
         flops=2.0 * y * math.prod(w[1:]), bytes=4.0 * (math.prod(x) + math.prod(w) + y),
     )  # fmt: skip
@@ -77,4 +81,49 @@ CASES = [
     _large("3x3_512_channels", (4, 512, 7, 7), (512, 512, 3, 3), padding=1),
     _large("7x7_strided_stem", (2, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3),
     _large("pointwise_1x1_wide", (4, 64, 56, 56), (256, 64, 1, 1)),
+]  # fmt: skip
+
+# Layers of well-known networks, which benchmarks/conv_vs_torch.py times and test_conv_kernels.py
+# holds against float64. Batches are such that a call takes a few milliseconds.
+LAYERS = [
+    _large("lecun1989_1", (1, 1, 16, 16), (12, 1, 5, 5), stride=2, padding=2),
+    _large("lecun1989_2", (1, 12, 8, 8), (12, 12, 5, 5), stride=2, padding=2),
+    _large("lenet_1", (64, 1, 28, 28), (6, 1, 5, 5), padding=2),
+    _large("lenet_2", (64, 6, 14, 14), (16, 6, 5, 5)),
+    _large("alexnet_1", (4, 3, 224, 224), (96, 3, 11, 11), stride=4, padding=2),
+    _large("alexnet_2", (4, 96, 27, 27), (256, 48, 5, 5), padding=2, groups=2),
+    _large("alexnet_3", (8, 256, 13, 13), (384, 256, 3, 3), padding=1),
+    _large("vgg_224", (1, 64, 224, 224), (64, 64, 3, 3), padding=1),
+    _large("vgg_56", (1, 256, 56, 56), (256, 256, 3, 3), padding=1),
+    _large("vgg_14", (4, 512, 14, 14), (512, 512, 3, 3), padding=1),
+    _large("googlenet_1x1", (8, 192, 28, 28), (64, 192, 1, 1)),
+    _large("googlenet_5x5", (8, 16, 28, 28), (32, 16, 5, 5), padding=2),
+    _large("resnet_stem", (4, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3),
+    _large("resnet_3x3_64", (4, 64, 56, 56), (64, 64, 3, 3), padding=1),
+    _large("resnet_3x3_128", (4, 128, 28, 28), (128, 128, 3, 3), padding=1),
+    _large("resnet_3x3_256", (8, 256, 14, 14), (256, 256, 3, 3), padding=1),
+    _large("resnet_3x3_512", (8, 512, 7, 7), (512, 512, 3, 3), padding=1),
+    _large("resnet_3x3_64_one_image", (1, 64, 56, 56), (64, 64, 3, 3), padding=1),
+    _large("resnet_3x3_512_one_image", (1, 512, 7, 7), (512, 512, 3, 3), padding=1),
+    _large("resnet_3x3_128_stride2", (4, 128, 56, 56), (128, 128, 3, 3), stride=2, padding=1),
+    _large("resnet_3x3_256_stride2", (4, 256, 28, 28), (256, 256, 3, 3), stride=2, padding=1),
+    _large("resnet_3x3_512_stride2", (4, 512, 14, 14), (512, 512, 3, 3), stride=2, padding=1),
+    _large("resnet_1x1_64_256", (4, 64, 56, 56), (256, 64, 1, 1)),
+    _large("resnet_1x1_256_64", (4, 256, 56, 56), (64, 256, 1, 1)),
+    _large("resnet_1x1_1024_256", (4, 1024, 14, 14), (256, 1024, 1, 1)),
+    _large("resnet_1x1_512_2048", (8, 512, 7, 7), (2048, 512, 1, 1)),
+    _large("resnet_1x1_256_512_stride2", (4, 256, 56, 56), (512, 256, 1, 1), stride=2),
+    _large("resnet_1x1_1024_2048_stride2", (4, 1024, 14, 14), (2048, 1024, 1, 1), stride=2),
+    _large("cifar_first", (64, 3, 32, 32), (16, 3, 3, 3), padding=1),
+    _large("resnet20_16", (64, 16, 32, 32), (16, 16, 3, 3), padding=1),
+    _large("resnet20_32", (64, 32, 16, 16), (32, 32, 3, 3), padding=1),
+    _large("resnet20_64", (128, 64, 8, 8), (64, 64, 3, 3), padding=1),
+    _large("depthwise_32", (4, 32, 112, 112), (32, 1, 3, 3), padding=1, groups=32),
+    _large("depthwise_256", (8, 256, 14, 14), (256, 1, 3, 3), padding=1, groups=256),
+    _large("depthwise_1024", (8, 1024, 7, 7), (1024, 1, 3, 3), padding=1, groups=1024),
+    _large("grouped_4", (4, 128, 56, 56), (128, 4, 3, 3), padding=1, groups=32),
+    _large("grouped_8", (4, 256, 28, 28), (256, 8, 3, 3), padding=1, groups=32),
+    _large("dilated", (2, 128, 28, 28), (128, 128, 3, 3), padding=2, dilation=2),
+    _large("signal", (8, 64, 1000), (64, 64, 9), padding=4),
+    _large("volume", (1, 32, 16, 28, 28), (32, 32, 3, 3, 3), padding=1),
 ]  # fmt: skip
