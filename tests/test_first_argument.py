@@ -29,6 +29,7 @@ TAKEN = {  # what some functions do take
     "tg.finfo": (type(None),),
     "tg.set_cpu_isa": (str,),
     "tg.set_float32_matmul_precision": (str,),
+    "tg.set_precision": (str,),
     "tg.set_printoptions": (type(None),),
     "tg.use_deterministic_algorithms": (Thing, type(None), str, list),  # without effect
     "tg.set_default_device": (Thing, type(None), str, list),  # a DeviceError, or the default

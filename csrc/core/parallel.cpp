@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "core/fp_mode.h"
-#include "cpu/gemm_parts.h"
+#include "core/parts.h"
 
 namespace tg {
 namespace {

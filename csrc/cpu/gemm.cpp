@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "core/parallel.h"
-#include "cpu/gemm_parts.h"
+#include "core/parts.h"
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
 

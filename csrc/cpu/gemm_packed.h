@@ -2,8 +2,8 @@
 // Elements of C are the sums that gemm makes of many rows: blocks of kc terms, each a chain in
 // order.
 #pragma once
+#include "core/parts.h"
 #include "cpu/gemm.h"
-#include "cpu/gemm_parts.h"
 #include "cpu/isa/gemm_kernels.h"
 
 namespace tg {

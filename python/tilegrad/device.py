@@ -6,6 +6,7 @@ from typing import Any
 
 from . import kernels
 from .errors import DeviceError, DTypeError
+from .errors import ValueError as TgValueError
 
 
 class device(str):
@@ -136,16 +137,17 @@ def set_precision(name: str) -> None:
 
     "high", the default: kernels of 3 x 3 and 5 x 5 taps may use Winograd's algorithm, which takes a
     quarter to a half of the products and has errors up to ten times as large (docs/numbers.md).
-    "highest": only the sums of the formula. Raises ValueError for other names.
+    "highest": only the sums of the formula. Raises ValueError for other names, DTypeError for what
+    is no string.
 
     >>> set_precision("highest")
     >>> get_precision()
     'highest'
     >>> set_precision("high")
     """
+    if not isinstance(name, str):
+        raise DTypeError(f"set_precision: name must be a string, got {type(name).__name__}")
     if name not in ("high", "highest"):
-        from .errors import ValueError as TgValueError
-
         raise TgValueError(f'set_precision: expects "high" or "highest", got {name!r}')
     _runtime("_allow_winograd")(name == "high")
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "cpu/gemm_parts.h"
+#include "core/parts.h"
 #include "ops/conv/conv.h"
 
 namespace tg {

@@ -4,7 +4,7 @@
 
 #include "core/dispatch.h"
 #include "core/parallel.h"
-#include "cpu/gemm_parts.h"
+#include "core/parts.h"
 #include "cpu/isa/kernels.h"
 #include "ops/conv/conv.h"
 #include "ops/conv/correlate.h"

@@ -4,8 +4,8 @@
 
 #include "core/dispatch.h"
 #include "core/parallel.h"
+#include "core/parts.h"
 #include "cpu/gemm.h"
-#include "cpu/gemm_parts.h"
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
 #include "ops/conv/conv.h"

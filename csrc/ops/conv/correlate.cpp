@@ -7,7 +7,7 @@
 
 #include "core/dispatch.h"
 #include "core/parallel.h"
-#include "cpu/gemm_parts.h"
+#include "core/parts.h"
 #include "cpu/isa/kernels.h"
 
 namespace tg {

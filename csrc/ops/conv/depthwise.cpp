@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/parallel.h"
-#include "cpu/gemm_parts.h"
+#include "core/parts.h"
 #include "cpu/isa/depthwise_kernels.h"
 #include "cpu/isa/kernels.h"
 #include "ops/conv/conv.h"

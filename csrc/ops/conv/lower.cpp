@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/dispatch.h"
-#include "cpu/gemm_parts.h"
+#include "core/parts.h"
 #include "cpu/isa/kernels.h"
 
 namespace tg {

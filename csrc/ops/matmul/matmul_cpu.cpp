@@ -7,9 +7,9 @@
 #include "core/array.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
+#include "core/parts.h"
 #include "core/run.h"
 #include "cpu/gemm.h"
-#include "cpu/gemm_parts.h"
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
 
