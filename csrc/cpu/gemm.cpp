@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 
 #include "core/parallel.h"
 #include "core/parts.h"
@@ -23,6 +24,7 @@ constexpr int64_t kSomeRows = 16;         // and so many where there are
 constexpr int64_t kManyTerms = 96;        // this many terms
 constexpr int64_t kFewCols = 1024;        // columns summed at a time where B passes by
 constexpr int64_t kFewGrain = 128;
+constexpr int64_t kInPlaceCols = 256;  // so many columns of a row-major B are read where they lie
 constexpr int64_t kSmallProduct = int64_t(1) << 20;  // multiply-adds for which A is not packed
 constexpr int64_t kPerThread = int64_t(1) << 19;     // multiply-adds worth waking a thread for
 
@@ -247,9 +249,10 @@ bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
   return true;
 }
 
-// C is small: its operands are read where they lie, B turned over first where it has to be.
+// The operands are read where they lie, B turned over first where it has to be: a row of tiles at a
+// time, whose part of A stays in the first-level cache.
 template <class T>
-bool small_product(const Gemm<T>& g, const GemmTable<T>& t) {
+bool in_place(const Gemm<T>& g, const GemmTable<T>& t) {
   const bool packed = g.n > 1 && g.b.lane_stride != 1;
   const int64_t pitch = packed ? ceil_div(g.n, t.lanes) * t.lanes : g.b.k_stride;
   const Scratch scratch(packed ? g.k * pitch * int64_t(sizeof(T)) : 0);
@@ -261,26 +264,43 @@ bool small_product(const Gemm<T>& g, const GemmTable<T>& t) {
   }
   const bool terms = g.m > 1 && g.a.lane_stride != 1;
   const int64_t tiles = ceil_div(g.m, t.rows);
-  PlainTile<T> args;
-  args.a_pitch = terms ? g.a.lane_stride : g.a.k_stride;
-  args.b_pitch = pitch;
-  args.ldc = g.c.row_stride;
-  for (int64_t p = 0; p < g.k; p += t.kc) {
-    args.k = std::min<int64_t>(t.kc, g.k - p);
-    for (int64_t j = 0; j < g.n; j += args.n) {
-      args.n = std::min<int64_t>(g.n - j, t.full);
-      args.b = b + p * pitch + j;
-      const auto* kernels = (args.n > t.narrow ? t.plain_full : t.plain_narrow)[terms];
-      for (int64_t q = 0; q < tiles; ++q) {
-        const Part tile = part_of(g.m, tiles, q);
+  const int64_t grain = 1 + kPerThread / (t.rows * g.n * g.k);
+  parallel_for(tiles, grain, [&](int64_t begin, int64_t end) {
+    PlainTile<T> args;
+    args.a_pitch = terms ? g.a.lane_stride : g.a.k_stride;
+    args.b_pitch = pitch;
+    args.ldc = g.c.row_stride;
+    for (int64_t q = begin; q < end; ++q) {
+      const Part tile = part_of(g.m, tiles, q);
+      for (int64_t p = 0; p < g.k; p += t.kc) {
+        args.k = std::min<int64_t>(t.kc, g.k - p);
         args.a = g.a.data + tile.begin * g.a.lane_stride + p * g.a.k_stride;
-        args.c = g.c.data + tile.begin * g.c.row_stride + j;
-        addend<T>(g, &args, p, tile.begin, j);
-        kernels[tile.count - 1](args);
+        for (int64_t j = 0; j < g.n; j += args.n) {
+          args.n = std::min<int64_t>(g.n - j, t.full);
+          args.b = b + p * pitch + j;
+          args.c = g.c.data + tile.begin * g.c.row_stride + j;
+          addend<T>(g, &args, p, tile.begin, j);
+          const auto* kernels = (args.n > t.narrow ? t.plain_full : t.plain_narrow)[terms];
+          kernels[tile.count - 1](args);
+        }
       }
     }
-  }
+  });
   return true;
+}
+
+// Whether packing would take longer than it saves.
+template <class T>
+bool is_better_in_place(const Gemm<T>& g) {
+  const bool flat = g.n == 1 || g.b.lane_stride == 1;
+  const bool rows = g.m == 1 || g.a.lane_stride == 1;
+  if (!rows && g.a.k_stride != 1) return false;
+  const bool small = double(g.m) * double(g.n) * double(g.k) <= double(kSmallProduct);
+  if (small) return flat || g.m >= 8;
+  // Lines of a page's distance take each other's place in the first-level cache.
+  const int64_t pitch = (rows ? g.a.k_stride : g.a.lane_stride) * int64_t(sizeof(T));
+  const bool apart = rows ? std::abs(pitch) <= 4096 : pitch % 4096 != 0;
+  return flat && apart && g.n <= kInPlaceCols;
 }
 
 // At most kMaxFewRows rows: B passes by once, in the order of memory; the sums stay in the caches.
@@ -381,11 +401,9 @@ bool gemm(const Gemm<T>& problem) {
   if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
   if (g.n == 1 && plain) g.c.col_stride = 1;
   if (plain && g.c.col_stride == 1) {
-    const bool flat = g.n == 1 || g.b.lane_stride == 1;
+    const bool flat = g.b.lane_stride == 1;
     if (flat && g.m <= kMaxFewRows && g.n >= 2 * t.full) return few_rows(g, t);
-    const bool readable = g.a.lane_stride == 1 || g.a.k_stride == 1 || g.m == 1;
-    const bool small = double(g.m) * double(g.n) * double(g.k) <= double(kSmallProduct);
-    if (readable && small && (flat || g.m >= 8)) return small_product(g, t);
+    if (is_better_in_place(g)) return in_place(g, t);
   }
   int64_t down, across;
   choose_grid(g, t, &down, &across);
