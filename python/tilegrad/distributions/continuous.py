@@ -32,16 +32,8 @@ class _Continuous(Distribution):
         return z
 
 
-class Normal(_Continuous):
-    """The normal distribution of mean loc and standard deviation scale > 0.
-
-    Raises ValueError for other scales.
-
-    >>> import tilegrad as tg
-    >>> from tilegrad.distributions import Normal
-    >>> Normal(0.0, 1.0).log_prob(tg.tensor(0.0))
-    tensor(-0.9189)
-    """
+class _LocationScale(_Continuous):
+    """A symmetric density, moved to loc and stretched by scale > 0."""
 
     loc: Tensor
     scale: Tensor
@@ -58,6 +50,18 @@ class Normal(_Continuous):
     def mode(self) -> Tensor:
         """loc"""
         return self.loc
+
+
+class Normal(_LocationScale):
+    """The normal distribution of mean loc and standard deviation scale > 0.
+
+    Raises ValueError for other scales.
+
+    >>> import tilegrad as tg
+    >>> from tilegrad.distributions import Normal
+    >>> Normal(0.0, 1.0).log_prob(tg.tensor(0.0))
+    tensor(-0.9189)
+    """
 
     @property
     def stddev(self) -> Tensor:
@@ -92,7 +96,7 @@ class Normal(_Continuous):
         return 0.5 + 0.5 * LOG_2PI + self.scale.log()
 
 
-class Laplace(_Continuous):
+class Laplace(_LocationScale):
     """The density e**(-abs(x - loc) / scale) / (2 scale), scale > 0.
 
     Raises ValueError for other scales.
@@ -102,22 +106,6 @@ class Laplace(_Continuous):
     >>> Laplace(0.0, 1.0).cdf(tg.tensor([0.0]))
     tensor([0.5])
     """
-
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        self._set(validate_args, loc=loc, scale=scale)
-
-    @property
-    def mean(self) -> Tensor:
-        """loc"""
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        """loc"""
-        return self.loc
 
     @property
     def variance(self) -> Tensor:
