@@ -141,11 +141,17 @@ void draw(const Params& s, int64_t b, int64_t h, int64_t i, int64_t n, T* factor
 
 // What is dropped is zero even if it was not finite.
 template <class T>
-void multiply(int64_t n, const T* factors, T* x) {
-  for (int64_t j = 0; j < n; ++j) {
-    const T y = x[j] * factors[j];
-    x[j] = factors[j] == T(0) ? T(0) : y;
-  }
+T kept(T x, T factor) {
+  const T y = x * factor;
+  return factor == T(0) ? T(0) : y;
+}
+template <class T>
+void multiply(int64_t n, const T* __restrict factors, T* __restrict x) {
+  constexpr int kBlock = 16;  // a known count makes SIMD code of it
+  int64_t j = 0;
+  for (; j + kBlock <= n; j += kBlock)
+    for (int i = 0; i < kBlock; ++i) x[j + i] = kept(x[j + i], factors[j + i]);
+  for (; j < n; ++j) x[j] = kept(x[j], factors[j]);
 }
 
 // views: q, k, v, mask, y, scratch, ok (one per batch entry, head and block).
