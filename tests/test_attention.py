@@ -34,16 +34,39 @@ def test_kernels(shape, dtype, isa):
     for causal, mask in itertools.product((False, True), (None, stretched, stretched.copy())):
         q, k = values(b, t, h, d).transpose(0, 2, 1, 3), values(b, h, s, d)
         v, g = values(b, s, h, e).transpose(0, 2, 1, 3), values(b, h, t, e)
-        args = (q, k, v, mask, 0.3, causal)
-        y = cpu.attention(*args)
-        assert_close(y, reference.attention(*args), reduction_length=8 * (s + d))
-        for actual, expected in zip(
-            cpu.attention_grad(g, *args), reference.attention_grad(g, *args), strict=True
-        ):
-            assert_close(actual, expected, reduction_length=32 * (s + d))
+        for stream in ((), (0.4, 7, 2**32 - 3), (1.0, 7, 0)):
+            args = (q, k, v, mask, 0.3, causal, *stream)
+            y = cpu.attention(*args)
+            assert_close(y, reference.attention(*args), reduction_length=8 * (s + d))
+            for actual, expected in zip(
+                cpu.attention_grad(g, *args), reference.attention_grad(g, *args), strict=True
+            ):
+                assert_close(actual, expected, reduction_length=32 * (s + d))
+            if stream == ():
+                assert (cpu.attention(*args, 0.0, 5, 9) == y).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 67, 130), (3, 1, 3, 1)], ids=str)
+def test_dropped_are_those_of_the_dropout_kernel(shape, dtype, isa):
+    b, h, t, s = shape
+    q, k, v = np.zeros((b, h, t, 1), dtype), np.zeros((b, h, s, 1), dtype), np.eye(s, dtype=dtype)
+    v = np.broadcast_to(v, (b, h, s, s))  # so that y is the matrix of probabilities
+    for causal in (False, True):
+        stream = (0.3, 11, 2**64 - 2)
+        p = cpu.attention(q, k, v, None, 1.0, causal)
+        y = cpu.attention(q, k, v, None, 1.0, causal, *stream)
+        expected = cpu.dropout(np.ascontiguousarray(p), *stream)
+        assert ((y == 0) == (expected == 0)).all()
+        assert_close(y, expected, reduction_length=2)
 
 
 def test_kernels_refuse():
+    x = np.zeros((1, 1, 2, 2), "f")
+    for p in (-0.1, 1.5, np.nan):
+        for kernel, args in ((cpu.attention, (x,) * 3), (cpu.attention_grad, (x,) * 4)):
+            with pytest.raises(errors.ValueError, match=r"expected p in \[0, 1\]"):
+                kernel(*args, None, 1.0, False, p, 0, 0)
     q, k, v = (np.zeros((2, 3, n, 4), "f") for n in (5, 7, 7))
     for args, error, words in (
         ((q[0], k, v, None), errors.ShapeError, r"q expects shape \(B, H, T, D\)"),
@@ -65,20 +88,28 @@ def test_threads_give_the_same_bits():
         for n in (1, 2, 3):
             tg.set_num_threads(n)
             q = x.clone().requires_grad_()
-            y = F.scaled_dot_product_attention(q, q, q, is_causal=True)
-            y.square().sum().backward()
+            tg.manual_seed(0)
+            for p in (0.0, 0.3):
+                y = F.scaled_dot_product_attention(q, q, q, dropout_p=p, is_causal=True)
+                y.square().sum().backward()
             results.append((y.detach().numpy().tobytes(), q.grad.numpy().tobytes()))
     finally:
         tg.set_num_threads(before)
     assert results[0] == results[1] == results[2]
 
 
-def test_scores_are_not_stored():
+@pytest.mark.parametrize("p", [0.0, 0.1])
+def test_scores_are_not_stored(p):
     x = tg.randn(1, 1, 4096, 8).requires_grad_()
-    tg.reset_peak_memory()
-    before = tg.memory_stats()["peak"]
-    F.scaled_dot_product_attention(x, x, x).sum().backward()
-    assert tg.memory_stats()["peak"] - before < 4096 * 4096 * 4 // 4
+    layer = nn.TransformerEncoderLayer(8, 1, 8, p, batch_first=True)
+    for step in (
+        lambda: F.scaled_dot_product_attention(x, x, x, dropout_p=p),
+        lambda: layer(x[0]),
+    ):
+        tg.reset_peak_memory()
+        before = tg.memory_stats()["peak"]
+        step().sum().backward()
+        assert tg.memory_stats()["peak"] - before < 4096 * 4096 * 4 // 4
 
 
 def test_a_query_that_sees_nothing():
@@ -90,6 +121,40 @@ def test_a_query_that_sees_nothing():
         x.grad = None
         y.sum().backward()
         assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal", "mask", "self"])
+def test_dropout_fused_and_composite_agree(kind, isa):
+    """Of an added mask of zeros that requires grad, the composite is taken."""
+    shape, wide = (2, 3, 69, 4), (2, 69, 36)
+    xs = [tg.randn(*shape, dtype=tg.float64).requires_grad_() for _ in range(3)]
+    seen = tg.rand(69, 69) < 0.6
+    bias = tg.zeros(69, 69, dtype=tg.float64)
+    if kind == "causal":
+        bias = tg.nn.Transformer.generate_square_subsequent_mask(69, dtype=tg.float64)
+    elif kind == "mask":
+        bias = tg.where(seen, bias, -math.inf)
+    elif kind == "self":
+        xs = [tg.randn(*wide, dtype=tg.float64).requires_grad_()]
+
+    def attend(composite):
+        mask = bias.clone().requires_grad_() if composite else seen if kind == "mask" else None
+        causal = kind == "causal" and not composite
+        tg.manual_seed(5)
+        if kind == "self":
+            y = tg.ops.attention.self_attention(xs[0], 3, 0, mask, 0.3, causal)
+        else:
+            y = F.scaled_dot_product_attention(*xs, mask, 0.3, causal)
+        g = tg.cos(tg.arange(float(y.numel()), dtype=tg.float64)).reshape(y.shape)
+        first = tg.autograd.grad((y * g).sum(), xs, retain_graph=True)
+        again = tg.autograd.grad((y * g).sum(), xs, create_graph=True)
+        second = tg.autograd.grad(sum(a.square().sum() for a in again), xs)
+        return [y.detach(), *first, *[a.detach() for a in again], *second], tg.get_rng_state()
+
+    (fused, state), (composite, other) = attend(False), attend(True)
+    assert (state == other).all()
+    for a, b in zip(fused, composite, strict=True):
+        assert_close(a, b, reduction_length=4000)
 
 
 def test_dropout():

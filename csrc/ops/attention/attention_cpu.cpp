@@ -1,7 +1,9 @@
 // softmax(scale q k^T + mask) v for every batch entry and head, and its gradient. The scores exist
-// for a block of queries at a time; the backward pass computes them again instead of keeping them.
+// for a block of queries at a time; the backward pass computes them again instead of keeping them,
+// and draws the numbers of dropout again.
 // Source: Rabe and Staats 2021, Dao et al. 2022.
 #include <algorithm>
+#include <cmath>
 
 #include "core/parallel.h"
 #include "core/run.h"
@@ -9,6 +11,7 @@
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/softmax_kernels.h"
 #include "ops/copy/prepare.h"
+#include "ops/random/philox.h"
 
 namespace tg {
 namespace {
@@ -26,13 +29,22 @@ const SoftmaxRows<double>& rows<double>() {
   return kernels().softmax->f64;
 }
 
+// As the dropout kernel on all probabilities (B, H, T, S), row major.
+struct Dropout {
+  double p, scale;     // scale: 1 / (1 - p)
+  uint32_t threshold;  // of 24-bit uniforms: those below it are dropped
+  uint64_t key, offset;
+};
+
 struct Params {
   int64_t batch, heads, queries, keys, width, values;
   double scale;
   bool causal;
+  Dropout dropout;
   int64_t blocks() const { return (queries - 1) / kQueries + 1; }
-  // Elements a block of queries needs: scaled queries, scores, and gradients of the scores.
-  int64_t scratch(int panels) const { return kQueries * (width + panels * keys); }
+  // Elements a block of queries needs: scaled queries, scores, gradients of the scores, and a row
+  // of factors.
+  int64_t scratch(int panels) const { return kQueries * (width + panels * keys) + keys; }
   // How many keys query i sees.
   int64_t seen(int64_t i) const { return causal ? std::min(i + 1, keys) : keys; }
 };
@@ -107,6 +119,41 @@ bool probabilities(const Params& s, const View& q, const View& k, const View& ma
   return true;
 }
 
+// What dropout multiplies the probabilities of query i by: those of the keys [0, n).
+template <class T>
+void draw(const Params& s, int64_t b, int64_t h, int64_t i, int64_t n, T* factors) {
+  const Dropout& d = s.dropout;
+  const uint64_t row = uint64_t(b * s.heads + h) * uint64_t(s.queries) + uint64_t(i);
+  const uint64_t first = row * uint64_t(s.keys);
+  uint64_t block = d.offset + first / 4;
+  const int32_t threshold = int32_t(d.threshold);
+  const T scale = T(d.scale);
+  uint32_t words[kPhiloxWords];
+  T group[kPhiloxWords];
+  for (int64_t j = -int64_t(first % 4); j < n; j += kPhiloxWords, block += kPhiloxBlocks) {
+    philox(d.key, block, words);
+    for (int w = 0; w < kPhiloxWords; ++w)
+      group[w] = int32_t(words[w] >> 8) >= threshold ? scale : T(0);
+    const int64_t begin = std::max<int64_t>(0, -j), end = std::min<int64_t>(kPhiloxWords, n - j);
+    std::copy(group + begin, group + std::max(begin, end), factors + j + begin);
+  }
+}
+
+// What is dropped is zero even if it was not finite.
+template <class T>
+T kept(T x, T factor) {
+  const T y = x * factor;
+  return factor == T(0) ? T(0) : y;
+}
+template <class T>
+void multiply(int64_t n, const T* __restrict factors, T* __restrict x) {
+  constexpr int kBlock = 16;  // a known count makes SIMD code of it
+  int64_t j = 0;
+  for (; j + kBlock <= n; j += kBlock)
+    for (int i = 0; i < kBlock; ++i) x[j + i] = kept(x[j + i], factors[j + i]);
+  for (; j < n; ++j) x[j] = kept(x[j], factors[j]);
+}
+
 // views: q, k, v, mask, y, scratch, ok (one per batch entry, head and block).
 void forward_kernel(const Params& s, const View* v) {
   dispatch_compute(v[0].dtype, [&](auto tag) {
@@ -120,10 +167,14 @@ void forward_kernel(const Params& s, const View* v) {
         const int64_t b = i / blocks / s.heads, n = std::min(kQueries, s.queries - first);
         ok[i] = bool(memory);
         if (!ok[i]) continue;
-        T *scaled = memory.at<T>(0), *p = scaled + kQueries * s.width;
-        ok[i] = probabilities(s, v[0], v[1], v[3], b, h, first, n, scaled, p) &&
-                product(n, s.values, s.seen(first + n - 1), Matrix<T>(p, s.keys, 1),
-                        Matrix<T>(v[2], b, h), Matrix<T>(v[4], b, h).from(first));
+        T *scaled = memory.at<T>(0), *p = scaled + kQueries * s.width, *f = p + kQueries * s.keys;
+        ok[i] = probabilities(s, v[0], v[1], v[3], b, h, first, n, scaled, p);
+        for (int64_t r = 0; ok[i] && s.dropout.p > 0 && r < n; ++r) {
+          draw(s, b, h, first + r, s.seen(first + r), f);
+          multiply(s.seen(first + r), f, p + r * s.keys);
+        }
+        ok[i] = ok[i] && product(n, s.values, s.seen(first + n - 1), Matrix<T>(p, s.keys, 1),
+                                 Matrix<T>(v[2], b, h), Matrix<T>(v[4], b, h).from(first));
       }
     });
   });
@@ -153,6 +204,7 @@ void backward_kernel(const Params& s, const View* v) {
         ok[i] = bool(memory);
         if (!ok[i]) continue;
         T *scaled = memory.at<T>(0), *p = scaled + kQueries * s.width, *d = p + kQueries * s.keys;
+        T* f = d + kQueries * s.keys;
         const Matrix<T> pm(p, s.keys, 1), dm(d, s.keys, 1), sm(scaled, s.width, 1);
         const Matrix<T> key(v[2], b, h), value(v[3], b, h), gk(v[6], b, h), gv(v[7], b, h);
         for (int64_t first = 0; first < s.queries && ok[i]; first += kQueries) {
@@ -160,12 +212,19 @@ void backward_kernel(const Params& s, const View* v) {
           const Matrix<T> g = Matrix<T>(v[0], b, h).from(first);
           const Matrix<T> gq = Matrix<T>(v[5], b, h).from(first);
           ok[i] = probabilities(s, v[1], v[2], v[4], b, h, first, n, scaled, p) &&
-                  product(seen, s.values, n, pm.transposed(), g, gv, first > 0) &&
                   product(n, seen, s.values, g, value.transposed(), dm);
           if (!ok[i]) break;
-          for (int64_t r = 0; r < n && seen > 0; ++r)
-            rows<T>().softmax_grad(seen, d + r * s.keys, p + r * s.keys, d + r * s.keys);
-          ok[i] = product(n, s.width, seen, dm, key, gq) &&
+          for (int64_t r = 0; r < n && seen > 0; ++r) {
+            T *dr = d + r * s.keys, *pr = p + r * s.keys;
+            if (s.dropout.p > 0) {
+              draw(s, b, h, first + r, seen, f);
+              multiply(seen, f, dr);
+            }
+            rows<T>().softmax_grad(seen, dr, pr, dr);
+            if (s.dropout.p > 0) multiply(seen, f, pr);
+          }
+          ok[i] = product(seen, s.values, n, pm.transposed(), g, gv, first > 0) &&
+                  product(n, s.width, seen, dm, key, gq) &&
                   product(seen, s.width, n, dm.transposed(), sm, gk, first > 0);
           for (int64_t r = 0; r < n; ++r)
             for (int64_t c = 0; c < s.width; ++c) gq.data[r * gq.row + c * gq.column] *= T(s.scale);
@@ -184,8 +243,10 @@ struct Operands {
   View q, k, v, mask;
 
   Operands(const char* name, py::handle qa, py::handle ka, py::handle va, py::handle ma,
-           double scale, bool causal)
+           double scale, bool causal, double dropped, uint64_t key, uint64_t offset)
       : op(name) {
+    check(dropped >= 0 && dropped <= 1, ErrorKind::value, op, ": expected p in [0, 1], got ",
+          dropped);
     q = view_of(qa, op, "q");
     check_float(op, q, "q");
     check(q.ndim == 4, ErrorKind::shape, op, ": q expects shape (B, H, T, D), got ", shape_of(q));
@@ -203,6 +264,8 @@ struct Operands {
     p.values = vv.shape[3];
     p.scale = scale;
     p.causal = causal;
+    p.dropout = {dropped, dropped < 1 ? 1 / (1 - dropped) : 0,
+                 uint32_t(std::ceil(dropped * 0x1p24)), key, offset};
     q = ready("q", qa);
     k = ready("k", ka);
     v = ready("v", va);
@@ -256,8 +319,8 @@ void check_scratch(const Operands& o, int panels) {
 }
 
 py::object attention(py::handle q, py::handle k, py::handle v, py::handle mask, double scale,
-                     bool causal) {
-  Operands o("attention", q, k, v, mask, scale, causal);
+                     bool causal, double p, uint64_t key, uint64_t offset) {
+  Operands o("attention", q, k, v, mask, scale, causal, p, key, offset);
   View like = o.q;
   like.shape[3] = o.p.values;
   const Output y = empty_like(o.op, o.dtype, like);
@@ -270,8 +333,8 @@ py::object attention(py::handle q, py::handle k, py::handle v, py::handle mask, 
 }
 
 py::tuple attention_grad(py::handle g, py::handle q, py::handle k, py::handle v, py::handle mask,
-                         double scale, bool causal) {
-  Operands o("attention_grad", q, k, v, mask, scale, causal);
+                         double scale, bool causal, double p, uint64_t key, uint64_t offset) {
+  Operands o("attention_grad", q, k, v, mask, scale, causal, p, key, offset);
   o.expect("g", view_of(g, o.op, "g"), {o.p.batch, o.p.heads, o.p.queries, o.p.values});
   const View gin = o.ready("g", g);
   const Output gq = empty_like(o.op, o.dtype, o.q), gk = empty_like(o.op, o.dtype, o.k);
@@ -294,9 +357,9 @@ py::tuple attention_grad(py::handle g, py::handle q, py::handle k, py::handle v,
 void bind_attention(py::module_& m) {
   using py::arg;
   m.def("attention", &attention, arg("q"), arg("k"), arg("v"), arg("mask"), arg("scale"),
-        arg("causal"));
+        arg("causal"), arg("p") = 0.0, arg("key") = 0, arg("offset") = 0);
   m.def("attention_grad", &attention_grad, arg("g"), arg("q"), arg("k"), arg("v"), arg("mask"),
-        arg("scale"), arg("causal"));
+        arg("scale"), arg("causal"), arg("p") = 0.0, arg("key") = 0, arg("offset") = 0);
 }
 
 }  // namespace tg

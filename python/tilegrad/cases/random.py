@@ -9,13 +9,13 @@ _SEED = 20241
 
 
 def _seeded(fn: Any, *args: Any) -> Any:
-    """fn(*x, *args) on a stream of its own; the default generator is left as it was."""
+    """fn(*x, *args, **params) on a stream of its own; the default generator is left as it was."""
 
-    def call(*x: Any) -> Any:
+    def call(*x: Any, **params: Any) -> Any:
         state = random.get_rng_state()
         random.manual_seed(_SEED)
         try:
-            return fn(*x, *args)
+            return fn(*x, *args, **params)
         finally:
             random.set_rng_state(state)
 

@@ -258,13 +258,19 @@ KERNELS = [
     # --- attention: q (B, H, T, D), k (B, H, S, D), v (B, H, S, E), mask (B, H, T, S) or None
     _k(
         "attention",
-        "q, k, v, mask, scale, causal",
+        "q, k, v, mask, scale, causal, p=0.0, key=0, offset=0",
         "y",
         "float",
-        "softmax(scale q k^T + mask) v; causal: query i sees keys 0 to i. A query that sees nothing"
-        " gives zeros.",
+        "dropout(softmax(scale q k^T + mask), p, key, offset) v; causal: query i sees keys 0 to i."
+        " A query that sees nothing gives zeros.",
     ),
-    _k("attention_grad", "g, q, k, v, mask, scale, causal", "gq, gk, gv", "float", "Of attention."),
+    _k(
+        "attention_grad",
+        "g, q, k, v, mask, scale, causal, p=0.0, key=0, offset=0",
+        "gq, gk, gv",
+        "float",
+        "Of attention.",
+    ),
     # --- recurrent layers over whole sequences; T steps, N samples, H units, G gates
     _k(
         "recurrent",

@@ -14,7 +14,7 @@ from .classification import softmax
 from .create import full, ones, tril, zeros
 from .join import cat
 from .matmul import matmul
-from .random import dropout
+from .random import default_generator, dropped
 from .reduce import all as all_
 from .rules import as_operand, convert, explicit, new_tensor, record
 from .shape import expand, reshape, transpose
@@ -34,14 +34,23 @@ def _scores(q: Tensor, k: Tensor, mask: Tensor | None, scale: float, causal: boo
     return where(nothing, 0.0, softmax(where(nothing, 0.0, s), -1))
 
 
+def _stream(p: float, *shape: int) -> tuple[float, int, int]:
+    """The parameters of dropout of the probabilities, which have this shape."""
+    return (float(p), *default_generator.take(math.prod(shape))) if p else (0.0, 0, 0)
+
+
+def _thinned(x: Tensor, p: float, key: int, offset: int) -> Tensor:
+    return dropped(x, p, key, offset) if p else x
+
+
 def _attention_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> tuple:
     q, k, v, mask = inputs
-    scale, causal = params
+    scale, causal, *stream = params
     p = _scores(q, k, mask, scale, causal)
-    gv = matmul(transpose(p, -1, -2), g) if need[2] else None
+    gv = matmul(transpose(_thinned(p, *stream), -1, -2), g) if need[2] else None
     if not need[0] and not need[1]:
         return None, None, gv, None
-    gp = matmul(g, transpose(v, -1, -2))
+    gp = _thinned(matmul(g, transpose(v, -1, -2)), *stream)
     d = p * (gp - (p * gp).sum(-1, True)) * scale
     gq = matmul(d, k) if need[0] else None
     return gq, matmul(transpose(d, -1, -2), q) if need[1] else None, gv, None
@@ -107,7 +116,7 @@ def self_attention(
     to be added. Returns (N, L, E) or (L, N, E). The gradient is written once, not once per third.
     """
     params = (heads, n_axis)
-    if dropout_p or (mask is not None and mask._node is not None):
+    if mask is not None and mask._node is not None:
         q, k, v = _thirds(qkv, params)
         y = scaled_dot_product_attention(q, k, v, mask, dropout_p, causal)
         return side_by_side(y, n_axis)
@@ -115,9 +124,10 @@ def self_attention(
     if mask is not None:
         mask = expand(convert(mask, qkv.dtype), (*q.shape[:3], q.shape[2]))
     added = None if mask is None else mask._array
-    scale = 1.0 / math.sqrt(q.shape[3])
-    y = kernels.of(q).attention(q, k, v, added, scale, causal)
-    return record(SELF_ATTENTION, side_by_side(y, n_axis), (qkv, mask), (*params, scale, causal))
+    stream = _stream(dropout_p, *q.shape[:3], q.shape[2])
+    how = (1.0 / math.sqrt(q.shape[3]), causal, *stream)
+    y = kernels.of(q).attention(q, k, v, added, *how)
+    return record(SELF_ATTENTION, side_by_side(y, n_axis), (qkv, mask), (*params, *how))
 
 
 def _four_axes(x: Tensor, lead: tuple[int, ...]) -> Tensor:
@@ -156,8 +166,9 @@ def scaled_dot_product_attention(
     attn_mask: broadcastable to (..., T, S); bool (True: seen) or numbers to be added. is_causal:
     query i sees the keys 0 to i. scale: 1 / sqrt(D) unless given. dropout_p: of the probabilities.
     enable_gqa: the heads (axis -3) of key and value are repeated to those of query. A query that
-    sees nothing gives zeros. Without dropout the T x S scores are never stored. Raises ShapeError,
-    DTypeError, ValueError. Source: Vaswani et al., 2017; Dao et al., 2022.
+    sees nothing gives zeros. The T x S scores are stored only for the gradient of attn_mask and
+    under create_graph. Raises ShapeError, DTypeError, ValueError. Source: Vaswani et al., 2017; Dao
+    et al., 2022.
 
     >>> import tilegrad as tg
     >>> x = tg.ones(2, 3, 4)
@@ -192,14 +203,15 @@ def scaled_dot_product_attention(
             raise ShapeError(
                 f"{op}: attn_mask of shape {mask.shape} does not broadcast to {scores}"
             ) from None
-    if dropout_p or (mask is not None and mask._node is not None):
-        p = _scores(q, k, mask, factor, is_causal)
-        return matmul(dropout(p, dropout_p, True) if dropout_p else p, v)
+    stream = _stream(dropout_p, *scores)
+    if mask is not None and mask._node is not None:
+        return matmul(_thinned(_scores(q, k, mask, factor, is_causal), *stream), v)
     four = [_four_axes(x, lead) for x in (q, k, v)]
     m = None if mask is None else _four_axes(mask, lead)
     added = None if m is None else m._array
-    y = kernels.of(q._array).attention(*[x._array for x in four], added, factor, bool(is_causal))
-    out = record(ATTENTION, y, (*four, m), (factor, bool(is_causal)))
+    how = (factor, bool(is_causal), *stream)
+    y = kernels.of(q._array).attention(*[x._array for x in four], added, *how)
+    out = record(ATTENTION, y, (*four, m), how)
     return out if len(lead) == 2 else reshape(out, (*lead, *out.shape[-2:]))
 
 

@@ -284,13 +284,14 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = Non
 
 
 # --- dropout --------------------------------------------------------------------------------------
-def _dropped(x: Tensor, p: float, key: int, offset: int) -> Tensor:
+def dropped(x: Tensor, p: float, key: int, offset: int) -> Tensor:
+    """dropout with the numbers of a stream from an offset on."""
     y = kernels.of(x._array).dropout(x._array, p, key, offset)
     return record(DROPOUT, y, (x,), (p, key, offset))
 
 
 # Linear, and its own transpose: the gradient draws the same numbers again.
-DROPOUT = linear("dropout", lambda g, params, shape: _dropped(g, *params))
+DROPOUT = linear("dropout", lambda g, params, shape: dropped(g, *params))
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -307,7 +308,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     input = y = as_operand(input, "dropout")
     if training and p > 0:
         _floating("dropout", input.dtype)
-        y = _dropped(input, p, *default_generator.take(input._array.size))
+        y = dropped(input, p, *default_generator.take(input._array.size))
     return _into("dropout", input, y) if inplace and y is not input else y
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from tilegrad import errors
 from tilegrad.kernels.reference._common import quiet, rounded, widen
+from tilegrad.kernels.reference.random import dropout
 
 
 def _probabilities(op, q, k, mask, scale, causal):
@@ -23,21 +24,23 @@ def _probabilities(op, q, k, mask, scale, causal):
 
 
 @quiet
-def attention(q, k, v, mask, scale, causal):
-    """y = p v with p the softmax of the scores over the keys."""
-    p = _probabilities("attention", widen(q), widen(k), mask, scale, causal)
+def attention(q, k, v, mask, scale, causal, p=0.0, key=0, offset=0):
+    """y = dropout(w) v with w the softmax of the scores over the keys."""
+    w = _probabilities("attention", widen(q), widen(k), mask, scale, causal)
     if v.shape[:3] != k.shape[:3]:
         raise errors.ShapeError(f"attention: v of shape {v.shape} for k of shape {k.shape}")
-    return rounded(p @ widen(v), q.dtype)
+    return rounded(dropout(w, p, key, offset) @ widen(v), q.dtype)
 
 
 @quiet
-def attention_grad(g, q, k, v, mask, scale, causal):
-    """gv = p^T g; with d = p (g v^T - sum(p g v^T)): gq = scale d k, gk = scale d^T q."""
+def attention_grad(g, q, k, v, mask, scale, causal, p=0.0, key=0, offset=0):
+    """gv = dropout(w)^T g; with gw = dropout(g v^T) and d = w (gw - sum(w gw)): gq = scale d k,
+    gk = scale d^T q."""
     dtype = q.dtype
     g, q, k, v = widen(g), widen(q), widen(k), widen(v)
-    p = _probabilities("attention_grad", q, k, mask, scale, causal)
-    gp = g @ v.swapaxes(2, 3)
-    d = p * (gp - (p * gp).sum(3, keepdims=True))
-    results = scale * (d @ k), scale * (d.swapaxes(2, 3) @ q), p.swapaxes(2, 3) @ g
+    w = _probabilities("attention_grad", q, k, mask, scale, causal)
+    gw = dropout(g @ v.swapaxes(2, 3), p, key, offset)
+    d = w * (gw - (w * gw).sum(3, keepdims=True))
+    gv = dropout(w, p, key, offset).swapaxes(2, 3) @ g
+    results = scale * (d @ k), scale * (d.swapaxes(2, 3) @ q), gv
     return tuple(rounded(a, dtype) for a in results)
