@@ -259,3 +259,23 @@ def test_a_failing_step_changes_no_state():
     assert norm.running_mean.tolist() == [0.0] * 3
     norm(x)
     assert norm.num_batches_tracked.item() == 1
+
+
+@pytest.mark.parametrize(
+    ("eps", "want"),
+    [(None, [math.inf, math.inf, math.nan, math.nan, math.nan, 4.0]),
+     (0.0, [math.inf, math.inf, 0.0, 0.0, math.nan, 4.0]),
+     (0.1, [0.0, 0.0, 0.0, 0.0, math.nan, 4.0])],
+)  # fmt: skip
+def test_gradient_of_logit_at_the_ends_and_outside(eps, want):
+    """As in PyTorch 2.13.0."""
+    x = tg.tensor([0.0, 1.0, -1.0, 2.0, math.nan, 0.5], requires_grad=True)
+    tg.logit(x, eps).backward(tg.ones(6))
+    np.testing.assert_array_equal(x.grad.numpy(), np.float32(want))
+
+
+def test_gradient_of_hardswish_at_its_limits():
+    """As in PyTorch 2.13.0."""
+    x = tg.tensor([math.inf, -math.inf, 3.0, -3.0, 0.0, 1.5], requires_grad=True)
+    tg.nn.functional.hardswish(x).backward(tg.ones(6))
+    assert x.grad.tolist() == [1.0, 0.0, 1.0, 0.0, 0.5, 1.0]

@@ -112,3 +112,19 @@ def test_l0_loss_counts_and_has_no_slope():
     y.backward()
     assert y.item() == 1.0 and x.grad.tolist() == [0, 0, 0]
     assert nn.ExponentialLoss()(Z(3), tg.ones(3)).item() == 1.0
+
+
+def test_kl_div_batchmean_as_a_module():
+    """The divergence: the sum over classes, averaged over the rows alone."""
+    x, t = tg.tensor([[0.2, 0.8], [0.5, 0.5]]).log(), tg.tensor([[0.6, 0.4], [1.0, 0.0]])
+    p, q = np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[0.6, 0.4], [1.0, 1.0]])
+    want = np.sum(np.array([[0.6, 0.4], [1.0, 0.0]]) * np.log(q / p)) / 2
+    m = nn.KLDivLoss(reduction="batchmean")
+    assert m.reduction == "batchmean"
+    assert m(x, t).item() == pytest.approx(want, rel=1e-6)
+    assert nn.KLDivLoss(reduction="batchmean", size_average=False).reduction == "sum"
+    for name in (nn.L1Loss, nn.KLDivLoss):
+        with pytest.raises(TgValueError, match="reduction must be"):
+            name(reduction="rowmean")
+    with pytest.raises(TgValueError, match="reduction must be"):
+        nn.L1Loss(reduction="batchmean")

@@ -170,3 +170,47 @@ def test_resnet(name, count):
 def test_resnet_multiply_adds():
     s = nn.summary(models.resnet18(), (1, 3, 224, 224))
     assert s.multiply_adds == 1814073344
+
+
+# --- multiply-adds of recurrent layers and attention ----------------------------------------------
+@pytest.mark.parametrize(("kind", "gates"), [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)])
+def test_summary_of_recurrent_layers(kind, gates):
+    """Per step every row of W_ih and W_hh: 7 steps of hidden size 5 from 3 inputs."""
+    s = nn.summary(kind(3, 5, batch_first=True), (2, 7, 3))
+    assert s.multiply_adds == 7 * gates * 5 * (3 + 5) and s.connections == s.multiply_adds + 35
+    net = kind(3, 5, 2, bias=False, batch_first=True, bidirectional=True)
+    s = nn.summary(net, (2, 7, 3))
+    # Both directions; the second layer reads the two states of the first.
+    assert s.multiply_adds == s.connections == 7 * gates * 5 * 2 * ((3 + 5) + (10 + 5))
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.RNNCell, 1), (nn.GRUCell, 3), (nn.LSTMCell, 4)])
+def test_summary_of_cells(kind, gates):
+    assert nn.summary(kind(3, 5), (2, 3)).multiply_adds == gates * 5 * (3 + 5)
+    assert nn.summary(kind(3, 5), (1, 3)).units == 5
+
+
+def test_summary_of_attention():
+    """4 queries, 6 keys, width 8: projections 4 8 8 + 2 6 8 8, scores and values 2 4 6 8, out_proj
+    4 8 8."""
+    m = nn.MultiheadAttention(8, 2, batch_first=True)
+    s = nn.summary(m, [(3, 4, 8), (3, 6, 8), (3, 6, 8)])
+    assert [r.multiply_adds for r in s.rows] == [256, 256 + 768 + 384]
+    m = nn.MultiheadAttention(8, 2, batch_first=True, kdim=5, vdim=3, add_bias_kv=True)
+    s = nn.summary(m, [(3, 4, 8), (3, 6, 5), (3, 6, 3)])
+    assert s.multiply_adds == 256 + (256 + 6 * 5 * 8 + 6 * 3 * 8 + 2 * 4 * 7 * 8)
+    # 5 positions: attention as above, and the two layers of the feed-forward part.
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    assert nn.summary(layer, (2, 5, 8)).multiply_adds == 4 * 320 + 2 * 200 + 2 * 5 * 8 * 16
+
+
+def test_summary_of_attention_called_by_name():
+    class Cross(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x, memory):
+            return self.attention(x, key=memory, value=memory, need_weights=False)[0]
+
+    assert nn.summary(Cross(), [(1, 4, 8), (1, 6, 8)]).multiply_adds == 256 + 256 + 768 + 384

@@ -317,3 +317,53 @@ def test_schedules_refuse():
         lr_scheduler.LambdaLR(optimizer, [abs, abs])
     with pytest.raises(StateError, match="'initial_lr' in group 0"):
         lr_scheduler.StepLR(optim.SGD([nn.Parameter(tg.zeros(1))]), 1, last_epoch=3)
+
+
+# --- named parameters -----------------------------------------------------------------------------
+def test_named_parameters():
+    """Groups, errors and states as in PyTorch 2.13.0."""
+    m = tg.nn.Linear(2, 1)
+    named = optim.SGD(m.named_parameters(), lr=0.1)
+    assert named.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert named.param_groups[0]["params"][1] is m.bias
+    assert "param_names: ['weight', 'bias']" in repr(named)
+    state = named.state_dict()
+    assert state["param_groups"][0]["param_names"] == ["weight", "bias"]
+    assert state["param_groups"][0]["params"] == [0, 1]
+    plain = optim.SGD(m.parameters(), lr=0.1)
+    assert "param_names" not in plain.state_dict()["param_groups"][0]
+    plain.load_state_dict(state)
+    assert plain.param_groups[0]["param_names"] == ["weight", "bias"]
+    named.load_state_dict(optim.SGD(m.parameters(), lr=0.1).state_dict())
+    assert named.param_groups[0]["param_names"] == ["weight", "bias"]
+    before = m.bias.item()
+    m(tg.ones(1, 2)).sum().backward()
+    named.step()
+    assert m.bias.item() == pytest.approx(before - 0.1)
+
+
+def test_names_of_groups():
+    w, b = tg.zeros(2, requires_grad=True), tg.zeros(1, requires_grad=True)
+    o = optim.Adam([{"params": [("w", w)], "lr": 0.5}])
+    o.add_param_group({"params": [("b", b)]})
+    assert [g["param_names"] for g in o.param_groups] == [["w"], ["b"]]
+    for params in ([w, ("b", b)], [("w", w), b]):
+        with pytest.raises(TgValueError, match="some parameters of a group have names"):
+            optim.SGD(params)
+    for first, second in ((w, ("b", b)), (("w", w), b)):
+        with pytest.raises(TgValueError, match="some groups have names"):
+            optim.SGD([{"params": [first]}, {"params": [second]}])
+    with pytest.raises(TypeError, match="expects tensors, got str"):
+        optim.SGD([{"params": ("w", w)}])
+
+
+def test_adam_with_decoupled_weight_decay_is_adamw():
+    start, grads = problem(np.float64)
+    options = {"lr": 0.1, "weight_decay": 0.2}
+    got, _ = run(lambda ps: optim.Adam(ps, **options, decoupled_weight_decay=True), start, grads)
+    want, _ = run(lambda ps: optim.AdamW(ps, **options), start, grads)
+    coupled, _ = run(lambda ps: optim.Adam(ps, **options), start, grads)
+    assert got.tolist() == want.tolist() != coupled.tolist()
+    x = [tg.zeros(1, requires_grad=True)]
+    flags = [k(x).state_dict()["param_groups"][0] for k in (optim.Adam, optim.AdamW)]
+    assert [g["decoupled_weight_decay"] for g in flags] == [False, True]

@@ -107,6 +107,8 @@ CASES += [
     Case("over_threshold", "softplus", (Arg((19,), 2.8, 3.9),), _PARAMS["softplus"]),
     Case("both_limits", "clamp", (Arg((31,), -0.4, 0.4),), {"min": -1, "max": 1}, exact=True),
     Case("low_limit", "clamp", (Arg((31,), -2.0, -1.5),), {"min": -1.0}, exact=True),
+    Case("number", "clamp_min", (Arg((31,), -0.4, 0.4),), {"min": 0.1}, exact=True),
+    Case("number", "clamp_max", (Arg((31,), -0.4, 0.4),), {"max": 0.1}, exact=True),
     Case("tensors", "clamp", (Arg((6,), -0.4, 0.4), Arg((6,), -2.0, -1.0), Arg((), 1.0, 2.0)),
          exact=True),
     Case("select", "where", (Arg((4, 9), kind="bool"), Arg((4, 9)), Arg((4, 9))), exact=True),

@@ -4,35 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import nn, ops
+from .. import nn
+from ..nn.blocks import conv_relu
 from ..tensor import Tensor
-
-
-def _conv(n: int, m: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(n, m, kernel, stride, kernel // 2), nn.ReLU())
-
-
-class Inception(nn.Module):
-    """Four branches side by side, joined along the channels: 1x1; 1x1 then 3x3; 1x1 then 5x5; a
-    pool then 1x1. The numbers are those of Table 1 of the paper, row by row."""
-
-    def __init__(self, n: int, one: int, reduce3: int, three: int, reduce5: int, five: int,
-                 pool: int) -> None:  # fmt: skip
-        super().__init__()
-        self.branch1 = _conv(n, one, 1)
-        self.branch2 = nn.Sequential(_conv(n, reduce3, 1), _conv(reduce3, three, 3))
-        self.branch3 = nn.Sequential(_conv(n, reduce5, 1), _conv(reduce5, five, 5))
-        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1), _conv(n, pool, 1))
-
-    def forward(self, input: Tensor) -> Tensor:
-        branches = (self.branch1, self.branch2, self.branch3, self.branch4)
-        return ops.cat([branch(input) for branch in branches], 1)
 
 
 def _auxiliary(n: int, num_classes: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.AdaptiveAvgPool2d(4), _conv(n, 128, 1), nn.Flatten(), nn.Linear(2048, 1024), nn.ReLU(),
-        nn.Dropout(0.7), nn.Linear(1024, num_classes),
+        nn.AdaptiveAvgPool2d(4), conv_relu(n, 128, 1), nn.Flatten(), nn.Linear(2048, 1024),
+        nn.ReLU(), nn.Dropout(0.7), nn.Linear(1024, num_classes),
     )  # fmt: skip
 
 
@@ -63,11 +43,11 @@ class GoogLeNet(nn.Module):
         super().__init__()
         self.aux_logits = aux_logits
         self.stem = nn.Sequential(
-            _conv(3, 64, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.LocalResponseNorm(5),
-            _conv(64, 64, 1), _conv(64, 192, 3), nn.LocalResponseNorm(5),
+            conv_relu(3, 64, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.LocalResponseNorm(5),
+            conv_relu(64, 64, 1), conv_relu(64, 192, 3), nn.LocalResponseNorm(5),
             nn.MaxPool2d(3, 2, ceil_mode=True),
         )  # fmt: skip
-        self.stages = nn.ModuleDict({k: Inception(*v) for k, v in _STAGES.items()})
+        self.stages = nn.ModuleDict({k: nn.Inception(*v) for k, v in _STAGES.items()})
         self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(1024, num_classes)

@@ -166,24 +166,6 @@ class _Subsampling(nn.Module):
         return 4 * math.prod(output.shape)
 
 
-class _Radial(nn.Module):
-    """The squared distance to a fixed code of +-1 for each class. The paper draws the codes as 7x12
-    bitmaps of the digits; here they are fixed at random, from NumPy's generator of seed 0."""
-
-    def __init__(self, features: int, classes: int) -> None:
-        super().__init__()
-        codes = np.random.default_rng(0).choice([-1.0, 1.0], (classes, features))
-        self.register_buffer("codes", from_numpy(codes.astype(np.float32)))
-
-    def forward(self, input: Any) -> Tensor:
-        d = ops.unsqueeze(input, 1) - self.codes  # type: ignore[operator]
-        return ops.sum(d * d, -1)
-
-    def multiply_adds(self, input: Tensor, output: Tensor) -> int:
-        """One per class and feature."""
-        return output.shape[0] * math.prod(self.codes.shape)
-
-
 _C3 = [
     [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 0], [5, 0, 1], [0, 1, 2, 3], [1, 2, 3, 4],
     [2, 3, 4, 5], [3, 4, 5, 0], [4, 5, 0, 1], [5, 0, 1, 2], [0, 1, 3, 4], [1, 2, 4, 5],
@@ -211,7 +193,9 @@ class LeNet5(nn.Module):
         self.s4 = _Subsampling(16)
         self.c5 = nn.Conv2d(16, 120, 5)
         self.f6 = nn.Linear(120, 84)
-        self.output = _Radial(84, 10)
+        # The paper draws the codes as 7x12 bitmaps of the digits; here they are random.
+        codes = np.random.default_rng(0).choice([-1.0, 1.0], (10, 84)).astype(np.float32)
+        self.output = nn.RadialBasis(84, 10, centers=from_numpy(codes))
         self.squash = _Squash()
         for layer in (self.c1, self.c5, self.f6):
             bound = 2.4 / (math.prod(layer.weight.shape[1:]) + 1)

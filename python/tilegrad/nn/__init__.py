@@ -46,6 +46,10 @@ from .attention import TransformerEncoder as TransformerEncoder
 from .attention import TransformerEncoderLayer as TransformerEncoderLayer
 from .bilinear import Bilinear as Bilinear
 from .bilinear import EmbeddingBag as EmbeddingBag
+from .blocks import Highway as Highway
+from .blocks import Inception as Inception
+from .blocks import RadialBasis as RadialBasis
+from .blocks import Residual as Residual
 from .container import ModuleDict as ModuleDict
 from .container import ModuleList as ModuleList
 from .container import ParameterDict as ParameterDict

@@ -99,6 +99,13 @@ class MultiheadAttention(Module):
         parts: Any = zip((query, key, value), weights, biases, strict=True)
         return [F.linear(x, w, b) for x, w, b in parts]
 
+    def multiply_adds(self, query: Tensor, key: Tensor, value: Tensor, *args: Any) -> int:
+        """Of the three projections, the scores and the weighted values; out_proj counts its own."""
+        extra = (self.bias_k is not None) + self.add_zero_attn
+        keys = key.shape[1 if self.batch_first and key.ndim == 3 else 0] + extra
+        projected = sum(math.prod(x.shape) for x in (query, key, value))
+        return self.embed_dim * projected + 2 * math.prod(query.shape) * keys
+
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
         need_weights: bool = True, attn_mask: Tensor | None = None,

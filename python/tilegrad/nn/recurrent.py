@@ -33,6 +33,7 @@ class _Recurrent(Module):
     input_size: int
     hidden_size: int
     bias: bool
+    _directions = 1
 
     def _sizes(self, input_size: int, hidden_size: int, bias: bool) -> None:
         name = type(self).__name__
@@ -70,6 +71,12 @@ class _Recurrent(Module):
         out = Recurrent.apply(self.kind, reverse, lengths, x, h, c, w, u, b, v)
         return out if isinstance(out, tuple) else (out, None)
 
+    def multiply_adds(self, *args: Any) -> int:
+        """Every weight once per step and sample; args: of the call, and last the output."""
+        steps = math.prod(args[-1].shape) // (self.hidden_size * self._directions)
+        weights = [p for p in self.parameters() if p.ndim == 2]
+        return steps * sum(math.prod(p.shape) for p in weights)
+
 
 class RNNBase(_Recurrent):
     """The frame of RNN, LSTM and GRU."""
@@ -94,6 +101,7 @@ class RNNBase(_Recurrent):
         if not 0.0 <= dropout <= 1.0:
             raise TgValueError(f"{name}: dropout must lie in [0, 1], got {dropout}")
         self.num_layers, self.batch_first = num_layers, batch_first
+        self._directions = 2 if bidirectional else 1
         self.dropout, self.bidirectional = float(dropout), bidirectional
         for layer in range(num_layers):
             columns = input_size if layer == 0 else hidden_size * self._directions
@@ -103,10 +111,6 @@ class RNNBase(_Recurrent):
 
     def flatten_parameters(self) -> None:
         """Does nothing: the kernels read the weights where they lie."""
-
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]

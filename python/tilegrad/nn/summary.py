@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, NamedTuple
 
@@ -93,8 +94,10 @@ def summary(module: Module, input_size: Any, dtype: Any = None) -> Summary:
     module: is called once in evaluation mode, and left in the mode it was in. input_size: the shape
     of the input with its batch axis, or a list of shapes for several inputs. dtype: of the input;
     by default that of the first parameter. Multiply-adds are counted for convolutions, Linear,
-    Bilinear and layers with a method ``multiply_adds(input, output)``; a parameter that several
-    layers share counts at the first. Raises what the module raises, ShapeError.
+    Bilinear and layers with a method ``multiply_adds(input, output)``, as recurrent layers and
+    attention have; a parameter that several layers share counts at the first. The first axis of
+    every output counts as that of the samples: build such layers with batch_first. Raises what the
+    module raises, ShapeError.
 
     >>> import tilegrad as tg
     >>> s = tg.nn.summary(tg.nn.Sequential(tg.nn.Linear(784, 256), tg.nn.ReLU()), (1, 784))
@@ -117,15 +120,17 @@ def summary(module: Module, input_size: Any, dtype: Any = None) -> Summary:
     seen: set[int] = set()
     names = {m: path for path, m in module.named_modules()}
 
-    def note(layer: Module, args: tuple, out: Any) -> None:
+    def note(layer: Module, args: tuple, kwargs: dict, out: Any) -> None:
         y = _first(out)
         if not isinstance(y, Tensor) or not y.ndim:
             return
         fresh = {id(p): p for p in layer.parameters(recurse=False) if id(p) not in seen}
         seen.update(fresh)
         batch, size = y.shape[0] or 1, math.prod(y.shape)
-        products = _multiply_adds(layer, args, y)
-        biased = products and getattr(layer, "bias", None) is not None
+        given = inspect.signature(layer.forward).bind(*args, **kwargs).args
+        products = _multiply_adds(layer, given, y)
+        bias = getattr(layer, "bias", None)
+        biased = products and bias is not None and bias is not False
         rows.append(
             Row(
                 names[layer], type(layer).__name__, y.shape, size // batch,
@@ -135,7 +140,7 @@ def summary(module: Module, input_size: Any, dtype: Any = None) -> Summary:
         )  # fmt: skip
 
     leaves = [m for m in names if not any(True for _ in m.children()) or m._parameters]
-    handles = [m.register_forward_hook(note) for m in leaves]
+    handles = [m.register_forward_hook(note, with_kwargs=True) for m in leaves]
     modes = {m: m.training for m in names}
     try:
         with no_grad():

@@ -25,7 +25,8 @@ FAMILIES = tuple(
 
 COMPOSED = frozenset(
     """addbmm addcdiv addcmul addmm addmv addr allclose aminmax argwhere baddbmm bucketize clamp
-    corrcoef ger inverse ldexp lerp msort mvlgamma pinverse std std_mean trapezoid var_mean vdot
+    clamp_max clamp_min corrcoef ger inverse ldexp lerp msort mvlgamma pinverse std std_mean
+    trapezoid var_mean vdot
     """.split()
 )
 """What begins with another op, whose name a wrong first argument would raise."""

@@ -94,6 +94,13 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return into(input, _limited(x + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
+_HARDSWISH = elementwise(
+    "hardswish",
+    lambda t, x, y: t * where(x <= -3, 0.0, where(x >= 3, 1.0, x / 3.0 + 0.5)),
+    saves=(0,),
+)
+
+
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6. Source: Howard et al., MobileNetV3, 2019.
 
@@ -104,7 +111,9 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     tensor([-0.,  3.,  4.])
     """
     x = floating("hardswish", input)
-    return into(input, x * (_limited(x + 3.0, 0.0, 6.0) / 6.0), inplace)
+    fixed = x.detach()
+    y = fixed * (_limited(fixed + 3.0, 0.0, 6.0) / 6.0)
+    return into(input, record(_HARDSWISH, y._array, (x,)), inplace)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:

@@ -129,10 +129,18 @@ def sinc(input: Any) -> Tensor:
     return where(zero, 1.0, true_divide(sin(z), z))
 
 
+_LOGIT = elementwise(
+    "logit",
+    lambda t, x, y: t / where(logical_and(x >= 0, x <= 1), x * (1.0 - x), math.nan),
+    saves=(0,),
+)
+
+
 def logit(input: Any, eps: float | None = None) -> Tensor:
     """ln(x / (1 - x)), the inverse of sigmoid; NaN outside [0, 1].
 
-    eps: limits x to [eps, 1 - eps] first, where the gradient outside is 0.
+    eps: limits x to [eps, 1 - eps] first, where the gradient outside is 0. Without it the gradient
+    is inf at 0 and 1 and NaN outside.
 
     >>> import tilegrad as tg
     >>> tg.logit(tg.tensor([0.5, 0.75]))
@@ -140,8 +148,9 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     """
     x = real_operand("logit", input, True)
     if eps is not None:
-        x = x.clamp(eps, 1.0 - eps)
-    return log(true_divide(x, sub(1.0, x)))
+        x = where(x < eps, eps, where(x > 1.0 - eps, 1.0 - eps, x))
+    fixed = x.detach()
+    return record(_LOGIT, log(true_divide(fixed, sub(1.0, fixed)))._array, (x,))
 
 
 def nan_to_num(

@@ -172,8 +172,31 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
 
 _CLAMP_OP = contract.UNARY.index("clamp")
 clip = clamp
-METHODS.update(clamp=clamp, clip=clamp)
-add_inplace("clamp_", clamp)
+
+
+def clamp_min(input: Any, min: Any) -> Tensor:
+    """x limited from below by min, a number or a tensor: clamp(x, min).
+
+    >>> import tilegrad as tg
+    >>> tg.clamp_min(tg.tensor([-2.0, 0.5]), 0.0)
+    tensor([0. , 0.5])
+    """
+    return clamp(input, min)
+
+
+def clamp_max(input: Any, max: Any) -> Tensor:
+    """x limited from above by max, a number or a tensor: clamp(x, None, max).
+
+    >>> import tilegrad as tg
+    >>> tg.clamp_max(tg.tensor([-2.0, 0.5]), 0.0)
+    tensor([-2.,  0.])
+    """
+    return clamp(input, None, max)
+
+
+METHODS.update(clamp=clamp, clip=clamp, clamp_min=clamp_min, clamp_max=clamp_max)
+for _fn in (clamp, clamp_min, clamp_max):
+    add_inplace(f"{_fn.__name__}_", _fn)
 add_inplace("clip_", clamp)
 
 
@@ -206,6 +229,8 @@ __all__ = [
     "bitwise_not",
     "ceil",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "cos",
     "cosh",

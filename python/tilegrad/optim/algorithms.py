@@ -68,8 +68,9 @@ class SGD(Fused):
 
 class Adam(Fused):
     """m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g**2; p -= lr m' / (sqrt(v') + eps) with
-    m', v' corrected for their start at zero; weight_decay is added to the gradient; amsgrad uses
-    the largest v so far; maximize climbs.
+    m', v' corrected for their start at zero; weight_decay is added to the gradient, or
+    with decoupled_weight_decay shrinks the parameter as in AdamW; amsgrad uses the largest v so
+    far; maximize climbs.
 
     Sources: Kingma and Ba, 2015; Reddi et al., 2018 (amsgrad).
 
@@ -94,12 +95,14 @@ class Adam(Fused):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(
             params,
             {
                 "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
                 "amsgrad": amsgrad, "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
             },
         )  # fmt: skip
 
@@ -118,8 +121,6 @@ class AdamW(Adam):
     """Adam whose weight decay shrinks the parameter itself, by lr * weight_decay, instead of being
     added to the gradient (Loshchilov and Hutter, 2019)."""
 
-    _decoupled = True
-
     def __init__(
         self,
         params: Any,
@@ -131,4 +132,5 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize,
+                         decoupled_weight_decay=True)  # fmt: skip

@@ -23,7 +23,6 @@ class Fused(Optimizer):
     _names: ClassVar[tuple[str, ...]] = ()
     _counts: ClassVar[Any] = itemgetter("step")
     """What the state of a parameter counts: parameters that differ in it step apart."""
-    _decoupled: ClassVar[bool] = False
 
     def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
         """The names of the arrays of the state; None where the kernel is to do without."""
@@ -69,7 +68,7 @@ class Fused(Optimizer):
         *numbers, new = self._numbers(group, counts)
         getattr(kernels.of(params[0]), self._kernel)(
             params, [p._grad._array for p, _ in batch], *states, *numbers,
-            group.get("weight_decay", 0.0), group.get("decoupled_weight_decay", self._decoupled),
+            group.get("weight_decay", 0.0), group.get("decoupled_weight_decay", False),
             group.get("maximize", False), group.get("l1_decay", 0.0),
         )  # fmt: skip
         for p, state in batch:

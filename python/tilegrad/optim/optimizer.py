@@ -26,7 +26,9 @@ _NUMBERS: dict[str, Callable[[Any], Any]] = {
 class Optimizer:
     """Holds parameters in groups of equal settings and the state of each parameter.
 
-    params: tensors, or dicts ``{"params": tensors, setting: value, ...}`` that override defaults.
+    params: tensors, or dicts ``{"params": tensors, setting: value, ...}`` that override defaults;
+    in place of tensors pairs of a name and a tensor, as named_parameters() gives them: the names
+    are the setting "param_names" of the group, and all groups have them or none.
 
     Every optimizer but LBFGS knows the setting "l1_decay" of a group, a decoupled L1 penalty: after
     each step the parameters move by lr * l1_decay towards zero and stay there, which leaves exact
@@ -65,7 +67,18 @@ class Optimizer:
             raise TypeError(f"{op}: a parameter group is a dict with the key 'params'")
         group = {**self.defaults, **param_group}
         params = group["params"]
-        group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        params = [params] if isinstance(params, Tensor) else list(params)
+        named = [isinstance(p, tuple) for p in params]
+        if any(named):
+            if not all(named):
+                raise TgValueError(
+                    f"{op}: some parameters of a group have names and some have none"
+                )
+            group["param_names"] = [name for name, _ in params]
+            params = [p for _, p in params]
+        if self.param_groups and any(named) != ("param_names" in self.param_groups[0]):
+            raise TgValueError(f"{op}: some groups have names of parameters and some have none")
+        group["params"] = params
         held = {id(p) for g in self.param_groups for p in g["params"]}
         for p in group["params"]:
             if not isinstance(p, Tensor):
