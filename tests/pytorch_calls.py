@@ -61,6 +61,21 @@ t.std(x*1.0, False); t.std(x*1.0, 0, True, True); t.var(x*1.0, 1, False)
 t.var_mean(x*1.0, (0, 1)); t.norm(x*1.0); (x*1.0).norm(1, 0); (x*1.0).norm(3, 1, True)
 t.norm(x*1.0, p=0.5); x.H; x.mH; x.angle(); x.real; x.cdouble().imag; x.cfloat().real
 x.cdouble().angle(); x.is_complex(); x.resolve_conj(); x.resolve_neg(); x.clone().conj_physical_()
+x.clone().absolute_(); x.clone().negative_(); (x*1.0).fix_(); (x*1.0).arccos_(); (x*1.0).arcsin_()
+(x*1.0).arctan_(); (x*1.0).arccosh_(); (x*1.0).arcsinh_(); (x*0.3).arctanh_(); t.arcsinh(x)
+t.arctanh(x*0.3); (x*1).cumsum_(0); (x*1.0).cumprod_(-1)
+(x.detach().float().abs()+0.5).polygamma_(1)
+x.clone().t_(); x.clone().transpose_(0, -1); x.clone().squeeze_(); x.clone().squeeze_(0)
+x.clone().unsqueeze_(-1); x.clone().fill_diagonal_(2); x.clone().fill_diagonal_(2, wrap=True)
+(x*1.0).index_reduce_(0, t.tensor([0, 2]), x[:2]*1.0, 'amax')
+(x*1.0).index_reduce_(0, t.tensor([1, 1]), x[:2]*1.0, 'mean', include_self=False)
+x.clone().masked_scatter_(x>0, x); x.clone().put_(t.tensor([0, 2]), x.ravel()[:2])
+(x*1).put_(t.tensor([1, 1]), x.ravel()[:2]*1, accumulate=True); (x*1).bitwise_left_shift_(2)
+(x*1).bitwise_right_shift_(1); (x*1.0).cauchy_().shape; (x*1.0).exponential_().shape
+(x*1.0).geometric_(0.5).shape; (x*1.0).log_normal_().shape; x.is_signed()
+t.is_nonzero(x); t.poisson(x.detach()*0.0); x.is_cuda; x.is_meta; x.is_quantized; x.is_sparse
+x.get_device(); x.retains_grad; x[t.newaxis]; x[:, t.newaxis]; t.row_stack([x, x])
+t.trapz(x*1.0); t.trapz(x*1.0, dx=0.5, dim=1); x.clone().trunc_()
 """
 
 TWO = """
@@ -76,13 +91,18 @@ x.eq(y).sum(); t.hypot(x*1.0, y*1.0); x.clone().copy_(y); (x*1.0).copysign_(y)
 (x*1.0).atan2_(y*1.0); t.dot(x.ravel()[:3], x.ravel()[:3]); x.divide(y); x.true_divide(y)
 t.true_divide(x, y); x.multiply(y); x.subtract(y); x.add(y, alpha=2); x.arctan2(y); x.greater(y)
 x.logaddexp(y); x.less_equal(y); x.not_equal(y); x.less(y); x.greater_equal(y); t.arctan2(x, y)
+(x*1.0).arctan2_(y*1.0); x.clone().divide_(y); x.clone().true_divide_(y); x.clone().multiply_(y)
+x.clone().divide_(y, rounding_mode='floor'); x.clone().subtract_(y, alpha=2)
+(x*1).bitwise_left_shift_(y.abs()); (x*1).bitwise_right_shift_(y.abs())
+(x*1.0).addcmul_(x*1.0, y*1.0, value=0.5); (x*1.0).addcdiv_(x*1.0, y*1.0+4, value=0.5)
 t.not_equal(x, y); t.less(x, y); t.greater(x, y); t.less_equal(x, y); t.greater_equal(x, y)
 """
 
 PRODUCTS = """
 t.matmul(x, y); x@y; x.matmul(y); t.mm(x, y); x.mm(y); t.bmm(x, y); x.bmm(y); t.mv(x, y); x.mv(y)
 t.dot(x, y); x.dot(y); t.outer(x, y); x.outer(y); F.linear(x, y.mT); F.linear(x, y)
-
+t.ger(x, y); x.ger(y); t.outer(x, y).addr_(x, y, beta=2, alpha=3); x.mv(y).addmv_(x, y, alpha=2)
+x.mm(y).addmm_(x, y, beta=2, alpha=3); x.bmm(y).baddbmm_(x, y, beta=2); x.bmm(y)[0].addbmm_(x, y)
 """
 
 MAKE = """
@@ -102,7 +122,7 @@ t.randint(3, (0, )); t.rand(0); sorted(t.randperm(6).tolist()); t.randint(5, 6, 
 t.randn(2, 3, dtype=t.float64).dtype == t.float64; t.normal(1.0, 0.0, (3, ))
 t.get_default_dtype() == t.float32; t.set_default_dtype(t.float32); t.is_grad_enabled()
 t.set_num_threads(t.get_num_threads()); t.tensor([1.0], requires_grad=True).is_leaf
-t.manual_seed(3).initial_seed(); t.initial_seed(); isinstance(t.seed(), int)
+t.manual_seed(3).initial_seed(); [t.manual_seed(4), t.initial_seed()][1]; isinstance(t.seed(), int)
 [d.itemsize for d in (t.bool, t.uint8, t.int8, t.int16, t.short, t.int32, t.int)]
 [d.itemsize for d in (t.int64, t.long, t.uint16, t.uint32, t.uint64)]
 [d.itemsize for d in (t.float16, t.half, t.bfloat16, t.float32, t.float)]
@@ -110,6 +130,10 @@ t.manual_seed(3).initial_seed(); t.initial_seed(); isinstance(t.seed(), int)
 t.round(t.tensor([0.5, 1.5, 2.5, -0.5])); t.tensor(5.0)[None]; t.no_grad()(t.is_grad_enabled)()
 t.no_grad(t.is_grad_enabled)(); t.enable_grad()(t.is_grad_enabled)()
 t.set_grad_enabled(mode=True).__exit__(None, None, None); t.ones(3).fill_(2)
+t.can_cast(t.int32, t.float32); t.can_cast(t.float32, t.int32); t.can_cast(t.int64, t.bool)
+[t.e, t.pi, t.inf]; t.isnan(t.tensor(t.nan)); t.frombuffer(bytearray(range(8)), dtype=t.int32)
+t.frombuffer(bytearray(range(8)), dtype=t.uint8, count=3, offset=2); t.fft.fftfreq(5, 0.5)
+t.linalg.norm(t.tensor([3.0, 4.0])); t.special.expit(t.tensor([0.5, -2.0]))
 """
 
 REFUSED = """
@@ -143,7 +167,8 @@ F.conv_transpose3d(x[None], x[:, None, :2]); F.conv_transpose1d(x[0][:, :3], x[0
 t.conv_transpose1d(x[0][:, :3], x[0], stride=2); F.max_pool1d(x[0], 2); F.avg_pool1d(x[0], 2)
 F.max_pool3d(x, 2); F.avg_pool3d(x, (1, 2, 2)); F.adaptive_avg_pool1d(x[0], 2)
 F.adaptive_avg_pool3d(x, 2); F.adaptive_max_pool1d(x[0], 2); F.adaptive_max_pool3d(x, 2)
-F.sigmoid(x); F.tanh(x); F.normalize(x, eps=10.0)
+F.feature_alpha_dropout(x, 0.5, False); F.fractional_max_pool2d(x, 2, output_size=(3, 2)).shape
+F.gumbel_softmax(x, hard=True).detach().sum(-1); F.sigmoid(x); F.tanh(x); F.normalize(x, eps=10.0)
 """
 
 LOSSES = """

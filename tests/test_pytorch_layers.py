@@ -1,63 +1,21 @@
 """Layers, optimizers, schedules and initial values beside PyTorch's, where that is installed."""
 
+import copy
 import inspect
 import math
+import pickle
 
 import numpy as np
 import pytest
 from beside_pytorch import TABLE, array, compare, torch
+from pytorch_layers import LAYERS, LOSSES, REDUCTIONS, REPR_OF_OURS
+from torch_programs import RUNS, program, rates
+from torch_programs import SCHEDULES as SEQUENCES
 
 import tilegrad as tg
 from tilegrad.testing import assert_close
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-LAYERS = [  # name, arguments, shape of the input
-    ("Linear", (4, 3), {}, (5, 4)),
-    ("Linear", (4, 3), {"bias": False}, (2, 5, 4)),
-    ("Conv1d", (2, 4, 3), {"stride": 2, "padding": 1}, (3, 2, 9)),
-    ("Conv2d", (2, 4, 3), {"padding": "same", "groups": 2}, (3, 2, 7, 6)),
-    ("Conv2d", (2, 4, (3, 2)), {"padding": (2, 1), "padding_mode": "reflect"}, (3, 2, 7, 6)),
-    ("Conv2d", (2, 4, 3, 1, 1, 2), {"padding_mode": "replicate"}, (3, 2, 7, 6)),
-    ("Conv3d", (2, 4, 2), {"bias": False}, (2, 2, 4, 5, 4)),
-    ("ConvTranspose1d", (2, 3, 3), {"stride": 2, "output_padding": 1}, (2, 2, 5)),
-    ("ConvTranspose2d", (4, 2, 3, (2, 3), 1), {"groups": 2, "dilation": 2}, (2, 4, 4, 5)),
-    ("ConvTranspose3d", (2, 3, 2), {}, (1, 2, 3, 3, 2)),
-    ("MaxPool1d", (2,), {}, (2, 3, 7)),
-    ("MaxPool2d", (3,), {"stride": 2, "padding": 1, "ceil_mode": True}, (2, 3, 7, 8)),
-    ("MaxPool2d", (2,), {"return_indices": True, "dilation": 2}, (2, 3, 7, 8)),
-    ("MaxPool3d", (2, 1), {}, (2, 3, 4, 5, 4)),
-    ("AvgPool1d", (3, 2, 1), {}, (2, 3, 8)),
-    ("AvgPool2d", (3, 2, 1, True, False), {}, (2, 3, 8, 7)),
-    ("AvgPool2d", (2,), {"divisor_override": 3}, (2, 3, 8, 7)),
-    ("AvgPool3d", (2,), {}, (2, 3, 4, 4, 5)),
-    ("AdaptiveAvgPool1d", (3,), {}, (2, 3, 8)),
-    ("AdaptiveAvgPool2d", ((3, None),), {}, (2, 3, 8, 7)),
-    ("AdaptiveAvgPool3d", (2,), {}, (1, 2, 3, 4, 5)),
-    ("AdaptiveMaxPool1d", (3,), {}, (2, 3, 8)),
-    ("AdaptiveMaxPool2d", (3,), {"return_indices": True}, (2, 3, 8, 7)),
-    ("AdaptiveMaxPool3d", (2,), {}, (1, 2, 3, 4, 5)),
-    ("BatchNorm1d", (4,), {}, (6, 4)),
-    ("BatchNorm1d", (4,), {"momentum": None}, (6, 4, 3)),
-    ("BatchNorm2d", (3,), {"eps": 1e-3, "affine": False}, (4, 3, 5, 5)),
-    ("BatchNorm2d", (3,), {"bias": False}, (4, 3, 5, 5)),
-    ("BatchNorm3d", (2,), {"track_running_stats": False}, (3, 2, 3, 3, 3)),
-    ("LayerNorm", (4,), {}, (3, 5, 4)),
-    ("LayerNorm", ((5, 4),), {"bias": False}, (3, 5, 4)),
-    ("GroupNorm", (2, 6), {}, (3, 6, 5)),
-    ("GroupNorm", (3, 6), {"bias": False}, (3, 6, 5, 2)),
-    *((name, (), {}, (4, 5)) for name in ("ReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softplus")),
-    ("LeakyReLU", (0.2,), {}, (4, 5)),
-    ("ELU", (0.7,), {}, (4, 5)),
-    ("GELU", ("tanh",), {}, (4, 5)),
-    ("Softplus", (2, 1.5), {}, (4, 5)),
-    ("Softmax", (1,), {}, (4, 5)),
-    ("LogSoftmax", (-1,), {}, (4, 5)),
-    ("Identity", (3,), {"unused": 1}, (4,)),
-    ("Flatten", (), {}, (2, 3, 4)),
-    ("Unflatten", (1, (2, 3)), {}, (2, 6)),
-    ("Dropout", (0.0,), {}, (4, 5)),
-]  # fmt: skip
 
 
 def like_pytorchs(mine, theirs, rng):
@@ -72,30 +30,64 @@ def like_pytorchs(mine, theirs, rng):
     mine.load_state_dict({name: tg.tensor(t.numpy()) for name, t in state.items()})
 
 
+def flat(y):
+    """The tensors of a nested tuple."""
+    if isinstance(y, (tuple, list)):
+        return [t for part in y for t in flat(part)]
+    return [] if y is None else [y]
+
+
+def backward(space, outs, seed):
+    """From random cotangents of what has a gradient."""
+    rng = np.random.default_rng(seed)
+    us = [rng.uniform(-1.0, 1.0, tuple(y.shape)).astype(np.float32) for y in outs]
+    sums = [(y * space.tensor(u)).sum() for y, u in zip(outs, us, strict=True) if y.requires_grad]
+    sum(sums).backward()
+
+
 @pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize(("name", "args", "options", "shape"), LAYERS)
-def test_layer(name, args, options, shape, train):
+@pytest.mark.parametrize(("name", "args", "options", "shapes"), LAYERS)
+def test_layer(name, args, options, shapes, train):
     """Outputs, gradients and buffers over two steps; the state dict's names; the printed form."""
     rng = np.random.default_rng(0)
     mine, theirs = (getattr(space.nn, name)(*args, **options) for space in (tg, torch))
     like_pytorchs(mine, theirs, rng)
-    assert repr(mine) == repr(theirs) or name == "AvgPool1d"  # which prints (3,) for 3
+    assert repr(mine) == repr(theirs) or name in REPR_OF_OURS
     mine.train(train), theirs.train(train)
-    for _ in range(2):
-        x = rng.uniform(-2.0, 2.0, shape).astype(np.float32)
-        both = [space.tensor(x, requires_grad=True) for space in (tg, torch)]
-        y, z = mine(both[0]), theirs(both[1])
+    for step in range(2):
+        xs = [rng.uniform(-2.0, 2.0, shape).astype(np.float32) for shape in shapes]
+        both = [[s.tensor(x, requires_grad=True) for x in xs] for s in (tg, torch)]
+        y, z = flat(mine(*both[0])), flat(theirs(*both[1]))
         compare(y, z, name, 200)
-        u = None
-        for space, out in ((tg, y), (torch, z)):
-            out = out[0] if isinstance(out, tuple) else out
-            u = rng.uniform(-1.0, 1.0, tuple(out.shape)).astype(np.float32) if u is None else u
-            (out * space.tensor(u)).sum().backward()
-        compare(both[0].grad, both[1].grad, f"{name} gradient", 400)
+        backward(tg, y, step), backward(torch, z, step)
+        compare(*([x.grad for x in half] for half in both), f"{name} gradient", 400)
         for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
-            compare(p.grad, q.grad, f"{name} gradient of a parameter", 1000)
+            assert (p.grad is None) == (q.grad is None)
+            if p.grad is not None:
+                compare(p.grad, q.grad, f"{name} gradient of a parameter", 1000)
     for key, t in mine.state_dict().items():
         assert_close(array(t), array(theirs.state_dict()[key]), reduction_length=200, what=key)
+    for same in (copy.deepcopy(mine), pickle.loads(pickle.dumps(mine))):
+        assert repr(same) == repr(mine) and list(same.state_dict()) == list(mine.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["Encoder", "Decoder"])
+def test_stack_of_transformer_layers(kind):
+    made = []
+    for space in (tg, torch):
+        layer = getattr(space.nn, f"Transformer{kind}Layer")(8, 2, 16, 0.0)
+        stack = getattr(space.nn, f"Transformer{kind}")
+        made.append(stack(layer, 2, space.nn.LayerNorm(8)))
+    rng = np.random.default_rng(0)
+    like_pytorchs(*made, rng)
+    x = rng.uniform(-1.0, 1.0, (5, 2, 8)).astype(np.float32)
+    out = []
+    for space, stack in zip((tg, torch), made, strict=True):
+        xs = [space.tensor(x, requires_grad=True) for _ in range(1 + (kind == "Decoder"))]
+        y = stack(*xs)
+        backward(space, [y], 3)
+        out.append([y, *(t.grad for t in xs), *(p.grad for p in stack.parameters())])
+    compare(*out, kind, 1000)
 
 
 @pytest.mark.parametrize("padding_idx", [None, 2, -1])
@@ -110,24 +102,28 @@ def test_embedding(padding_idx):
     compare(mine.weight.grad, theirs.weight.grad, "gradient")
 
 
-LOSSES = [("MSELoss", False), ("L1Loss", False), ("NLLLoss", True), ("CrossEntropyLoss", True)]
+def tensors(space, values):
+    """Arrays as tensors of a library; anything else as it is."""
+    return [space.tensor(v) if isinstance(v, np.ndarray) else v for v in values]
 
 
-@pytest.mark.parametrize("options", [{}, {"reduction": "sum"}, {"reduction": "none"},
-                                     {"size_average": False}, {"reduce": False}])  # fmt: skip
-@pytest.mark.parametrize(("name", "classes"), LOSSES)
-def test_loss(name, classes, options):
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1.0, 1.0, (6, 4)).astype(np.float32)
-    target = np.array([0, 3, 1, -100, 2, 2]) if classes else x[::-1].copy() * 2
+@pytest.mark.parametrize("reduction", REDUCTIONS, ids=str)
+@pytest.mark.parametrize(("name", "options", "arrays", "leaves"), LOSSES)
+def test_loss(name, options, arrays, leaves, reduction):
+    """The loss and the gradients of its first arguments."""
+    fixed = ("CTCLoss", "GaussianNLLLoss", "HuberLoss", "TripletMarginWithDistanceLoss")
+    if name in fixed and "reduction" not in reduction and reduction:
+        pytest.skip("PyTorch gives it no size_average and reduce")
     out = []
     for space in (tg, torch):
-        more = {"weight": space.tensor([1.0, 2.0, 0.5, 3.0])} if classes else {}
-        t = space.tensor(x, requires_grad=True)
-        loss = getattr(space.nn, name)(**options, **more)(t, space.tensor(target))
+        more = dict(zip(options, tensors(space, options.values()), strict=True))
+        xs = tensors(space, arrays)
+        for x in xs[:leaves]:
+            x.requires_grad_()
+        loss = getattr(space.nn, name)(**reduction, **more)(*xs)
         loss.sum().backward()
-        out.append((loss, t.grad))
-    compare(out[0], out[1], name)
+        out.append([loss, *(x.grad for x in xs[:leaves] if name != "CTCLoss")])
+    compare(*out, name)
 
 
 # --- optimizers and their schedules ---------------------------------------------------------------
@@ -165,17 +161,34 @@ def test_twenty_steps(name, options):
             assert_close(array(mine[key]), array(theirs[key]), reduction_length=400, what=key)
 
 
+@pytest.mark.parametrize("name", RUNS)
+def test_state_after_twenty_steps(name):
+    """Every optimizer's weights and state, in float64, with two groups and a rate halved."""
+    (mine, a), (theirs, b) = (program(space, name, RUNS[name]) for space in (tg, torch))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)
+    a, b = a.state_dict()["state"], b.state_dict()["state"]
+    assert a.keys() == b.keys()
+    for i in a:
+        assert a[i].keys() == b[i].keys() - {"al"}  # the scratch list of LBFGS
+        for key, v in a[i].items():
+            for x, y in zip(flat(v), flat(b[i][key]), strict=True):
+                x, y = (np.asarray(array(u), float) for u in (x, y))
+                np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-8, err_msg=key)
+
+
 SCHEDULES = [
     ("StepLR", (7, 0.5)), ("StepLR", (1,)), ("MultiStepLR", ([3, 10, 10, 20], 0.3)),
     ("ExponentialLR", (0.9,)), ("LambdaLR", (lambda step: 1.0 / (1.0 + step),)),
     ("CosineAnnealingLR", (10,)), ("CosineAnnealingLR", (7, 0.01)),
+    ("CosineAnnealingWarmRestarts", (5, 2, 0.01)), ("PolynomialLR", (25, 2.0)), ("ConstantLR", ()),
+    ("LinearLR", (0.9, 0.05, 20)), ("MultiplicativeLR", (lambda step: 1.0 - 0.5 / (step + 1),)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("chained", [False, True])
 @pytest.mark.parametrize(("name", "args"), SCHEDULES, ids=str)
 def test_learning_rates_over_thirty_steps(name, args, chained):
-    rates = []
+    both = []
     for space in (tg, torch):
         optimizer = space.optim.SGD([space.zeros(1, requires_grad=True)], lr=0.5)
         optimizer.add_param_group({"params": [space.zeros(2, requires_grad=True)], "lr": 0.2})
@@ -190,8 +203,14 @@ def test_learning_rates_over_thirty_steps(name, args, chained):
             optimizer.step()
             for s in schedulers:
                 s.step()
-        rates.append(seen)
-    np.testing.assert_allclose(rates[0], rates[1], rtol=1e-13, atol=1e-15)
+        both.append(seen)
+    np.testing.assert_allclose(*both, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_sixty_rates(name):
+    """Rates and momentum, of the schedules that cycle too."""
+    np.testing.assert_allclose(rates(tg, name), rates(torch, name), rtol=1e-12, atol=1e-14)
 
 
 # --- initial values -------------------------------------------------------------------------------
@@ -199,6 +218,8 @@ INITIAL = [
     ("uniform_", (-1.0, 3.0)), ("normal_", (1.0, 2.0)), ("constant_", (1.5,)), ("ones_", ()),
     ("zeros_", ()), ("xavier_uniform_", (2.0,)), ("xavier_normal_", ()), ("kaiming_uniform_", ()),
     ("kaiming_uniform_", (0.3, "fan_out", "leaky_relu")),
+    ("trunc_normal_", ()), ("trunc_normal_", (0.5, 2.0, -1.0, 1.0)), ("dirac_", ()),
+    ("dirac_", (2,)),
     ("kaiming_normal_", (0, "fan_in", "relu")), ("kaiming_normal_", (0, "fan_out", "tanh")),
 ]  # fmt: skip
 DRAWN = [("Linear", (60, 50)), ("Conv2d", (16, 24, 3)), ("ConvTranspose2d", (16, 24, 3)),
@@ -230,6 +251,22 @@ def test_layers_begin_alike(name, args):
         if p.ndim > 1:
             same_distribution(array(p), array(q))
         assert array(p).max() <= 1.2 * array(q).max() or name == "Embedding"
+
+
+@pytest.mark.parametrize("shape", [(50, 80), (80, 50)])
+def test_orthogonal_sparse_and_identity(shape):
+    drawn = []
+    for space in (tg, torch):
+        space.manual_seed(1)
+        init = space.nn.init
+        rows = array(init.orthogonal_(space.zeros(*shape), 2.0))
+        product = rows @ rows.T if shape[0] < shape[1] else rows.T @ rows
+        np.testing.assert_allclose(product, 4.0 * np.eye(50), atol=1e-4)
+        thin = array(init.sparse_(space.zeros(*shape), 0.3, 0.5))
+        drawn.append((rows, thin[thin != 0], array(init.eye_(space.zeros(*shape)))))
+        assert set((thin == 0).sum(0)) == {math.ceil(0.3 * shape[0])}
+    same_distribution(drawn[0][0], drawn[1][0]), same_distribution(drawn[0][1], drawn[1][1])
+    assert_close(drawn[0][2], drawn[1][2])
 
 
 def test_gains():
@@ -290,11 +327,36 @@ def Stream(space):
 def test_every_name_is_compared():
     names = {n for n, *_ in [*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *INITIAL, *DRAWN]}
     names |= {"Parameter", "Sequential", "ModuleList", "LRScheduler", "calculate_gain", "Dataset"}
+    names |= {"CyclicLR", "OneCycleLR"}  # by test_sixty_rates
+    names |= {"ModuleDict", "ParameterDict", "ParameterList", "TransformerEncoder"}
+    names |= {"TransformerDecoder", "orthogonal_", "sparse_", "eye_"}
+    names |= {"FractionalMaxPool2d", "FractionalMaxPool3d"}
+    names |= {f"MaxUnpool{n}d" for n in (1, 2, 3)}
     names |= {"Subset", "TensorDataset", "random_split", "ConcatDataset", "ChainDataset"}
     names |= {"IterableDataset", "Sampler", "SequentialSampler", "RandomSampler", "BatchSampler"}
     names |= {"SubsetRandomSampler", "WeightedRandomSampler"}
     for key in ("nn", "nn.init", "optim", "optim.lr_scheduler", "utils.data"):
         assert set(TABLE[key].get("same", ())) <= names, key
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_unpooling_and_drawn_windows(n):
+    x = np.random.default_rng(0).standard_normal((2, 3, *(8, 6, 4)[:n])).astype(np.float32)
+    out = []
+    for space in (tg, torch):
+        t = space.tensor(x, requires_grad=True)
+        pool = getattr(space.nn, f"MaxPool{n}d")(2, return_indices=True)
+        back = getattr(space.nn, f"MaxUnpool{n}d")(2)
+        y = back(*pool(t))
+        (y * y).sum().backward()
+        out.append([y, t.grad])
+        if n > 1:  # the windows are drawn, so only that each value is one of its input's
+            layer = getattr(space.nn, f"FractionalMaxPool{n}d")(2, output_ratio=0.5)
+            z = layer(t)
+            assert tuple(z.shape[2:]) == tuple(k // 2 for k in x.shape[2:])
+            assert np.isin(array(z), x).all()
+            out[-1].append(repr(layer))
+    compare(*out, "MaxUnpool")
 
 
 def test_containers():
@@ -310,5 +372,16 @@ def test_containers():
             names = [n for n, _ in box.named_parameters()]
             printed.append((repr(box), len(box), repr(box[1:3]), names, repr(box[-1])))
         assert printed[0] == printed[1]
+    printed = []
+    for space in (tg, torch):
+        made = space.nn.ModuleDict({"a": space.nn.Linear(2, 3), "b": space.nn.ReLU()})
+        made.update({"c": space.nn.Tanh()})
+        made.pop("b")
+        named = space.nn.ParameterDict({"w": space.nn.Parameter(space.zeros(2, 3))})
+        listed = space.nn.ParameterList([space.nn.Parameter(space.ones(2))])
+        listed.append(space.nn.Parameter(space.zeros(1)))
+        names = [[k for k, _ in m.named_parameters()] for m in (made, named, listed)]
+        printed.append((repr(made), list(made.keys()), len(made), "a" in made, names, len(listed)))
+    assert printed[0] == printed[1]
     mine, theirs = (inspect.signature(s.nn.Parameter) for s in (tg, torch))
     assert list(mine.parameters) == list(theirs.parameters)
