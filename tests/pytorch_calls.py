@@ -3,7 +3,8 @@ x, y and z are tensors. ``test_pytorch.py`` evaluates each in both."""
 
 ONE = """
 t.clamp(x, -1, 1); t.clamp(x, min=0.5); x.clamp(max=1); x.clip(-1.5, 2); t.clip(x, 2, 1)
-x.clone().clamp_(0); x.clone().clip_(0, 1)
+x.clone().clamp_(0); x.clone().clip_(0, 1); t.clamp_min(x, 1); t.clamp_max(x, 1); x.clamp_min(0)
+x.clamp_max(2); x.clone().clamp_min_(1); x.clone().clamp_max_(1)
 t.flip(x, (0, )); x.flip(0, -1); t.roll(x, 1); x.roll((1, 2), (0, 1))
 t.roll(x, -1, 0); t.tril(x); t.triu(x, 1); x.tril(-1); x.triu(); t.movedim(x, 0, -1)
 x.movedim(0, 1); x.moveaxis(0, -1); t.moveaxis(x, (0, 1), (1, 0)); t.squeeze(x); x.squeeze(0)

@@ -224,6 +224,7 @@ LOSSES = [  # name, options, inputs, how many of them have gradients
     ("BCEWithLogitsLoss", {}, (X, BITS), 2),
     ("BCEWithLogitsLoss", {"weight": WEIGHT, "pos_weight": WEIGHT[::-1].copy()}, (X, INSIDE), 2),
     ("KLDivLoss", {}, (X, SHARES), 1), ("KLDivLoss", {"log_target": True}, (X, np.log(SHARES)), 1),
+    ("KLDivLoss", {"reduction": "batchmean"}, (X, SHARES), 1),
     ("HingeEmbeddingLoss", {}, (X, signs(6, 4)), 1),
     ("HingeEmbeddingLoss", {"margin": 0.4}, (X, signs(6, 4)), 1),
     ("MultiMarginLoss", {}, (X, CLASS), 1), ("MultiMarginLoss", {}, (X[0], ONE_CLASS), 1),

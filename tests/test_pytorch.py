@@ -203,15 +203,11 @@ MORE = {"clamp", "clamp_", "clip", "clip_", "cumsum_", "cumprod_", "polygamma_"}
 """What needs further arguments, or a number second: these are in pytorch_calls.py."""
 UNARY = sorted(n for n in ELEMENTWISE if n in TESTED - MORE and arity(n) == 1)
 BINARY = sorted(n for n in ELEMENTWISE if n in TESTED - MORE and arity(n) == 2)
-NO_GRADIENT = {
-    **dict.fromkeys(
-        """eq_ ne_ not_equal_ lt_ le_ gt_ ge_ less_ less_equal_ greater_ greater_equal_ logical_and_
-        logical_or_ logical_xor_ logical_not_ nextafter_""".split(),
-        "constants here; PyTorch records zeros, or refuses",
-    ),
-    "logit_": "PyTorch's is NaN outside of 0 to 1",
-}
-"""Where the values are compared and the gradient is not."""
+NO_GRADIENT = set(
+    """eq_ ne_ not_equal_ lt_ le_ gt_ ge_ less_ less_equal_ greater_ greater_equal_ logical_and_
+    logical_or_ logical_xor_ logical_not_ nextafter_""".split()
+)
+"""Where only values are compared: constants here, while PyTorch records something, or refuses."""
 
 
 def values(dtype, name=""):

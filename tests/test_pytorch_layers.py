@@ -120,7 +120,7 @@ def test_loss(name, options, arrays, leaves, reduction):
         xs = tensors(space, arrays)
         for x in xs[:leaves]:
             x.requires_grad_()
-        loss = getattr(space.nn, name)(**reduction, **more)(*xs)
+        loss = getattr(space.nn, name)(**{**reduction, **more})(*xs)
         loss.sum().backward()
         out.append([loss, *(x.grad for x in xs[:leaves] if name != "CTCLoss")])
     compare(*out, name)
