@@ -152,7 +152,8 @@ sum-nothing_reduced: dim=() is no axis here, as in NumPy, and every axis there
 rrelu-drawn gumbel_softmax-relaxed gumbel_softmax-hard fractional_max_pool2d-ratio
 fractional_max_pool2d-size alpha_dropout-training feature_alpha_dropout-training
 poisson-rates scaled_dot_product_attention-dropout scaled_dot_product_attention-dropout_causal
-scaled_dot_product_attention-dropout_added_mask scaled_dot_product_attention-dropout_one_leading_axis
+scaled_dot_product_attention-dropout_added_mask
+scaled_dot_product_attention-dropout_one_leading_axis
 scaled_dot_product_attention-dropout_mask_with_gradient: drawn, from another stream
 masked_scatter-nothing cov-weights repeat_interleave-counts: NumPy arrays or lists for tensors
 cummax-empty cummin-empty: PyTorch refuses the gradient of nothing
