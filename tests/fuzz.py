@@ -41,6 +41,7 @@ class Fuzzer:
             self.shape = tuple(max(n, 1) for n in self.shape)
         self.dtype = np.dtype(ml_dtypes.bfloat16) if self.chance(0.05) else self.pick(DTYPES)
         self.spatial = max(ndim - 2, 0)
+        self.taps = [1] * self.spatial
         self.listed = [self.near() for _ in range(self.r.integers(0, 4))]
         self.given = []
         self.sizes = [int(n) for n in self.r.integers(0, 7, 6)]
@@ -156,6 +157,15 @@ class Fuzzer:
             return self.pick([None, "x", 1.5, (), object(), -1])
         if kernel.startswith(("attention", "recurrent")) and name not in ("p", "key", "offset"):
             return self.sequence(kernel, name)
+        if kernel == "cross_entropy_grad" and name in ("g", "lse") and f(0.9):
+            return self.array(self.shape[:1])
+        if kernel == "layer_norm_grad" and name != "g" and f(0.8):
+            if name == "ndim":
+                return 1
+            if name != "x":
+                return self.array(self.shape[-1:] if name == "weight" else self.shape[:-1])
+        if kernel == "avg_pool_grad" and name in ("kernel", "stride") and f(0.5):
+            return tuple(self.taps)
         if kernel.endswith("_step"):
             if self.dtype not in ("f2", "f4", "f8") and f(0.9):
                 self.dtype = self.pick([*"fffd", "e", ml_dtypes.bfloat16])
@@ -179,6 +189,8 @@ class Fuzzer:
         if name in ("kernel", "stride", "dilation"):
             return self.numbers(1, 4) if f(0.95) else self.numbers(-2, 4)
         if name in ("in_spatial", "out_spatial"):
+            if kernel in ("conv_grad_input", "avg_pool_grad") and f(0.7):  # fits strides of 1
+                return tuple(n + k - 1 for n, k in zip(self.shape[2:], self.taps, strict=False))
             return self.numbers(0, 9)
         if name == "padding":
             low = -1 if f(0.05) else 0
@@ -225,8 +237,11 @@ class Fuzzer:
         if name == "weight":
             return self.channels()
         if name == "w" and self.spatial and f(0.9):
-            inner = [int(n) for n in self.r.integers(1, 4, self.spatial)]
-            return self.array([int(self.r.integers(0, 5)), max(self.shape[1], 1), *inner])
+            self.taps = [int(n) for n in self.r.integers(1, 4, self.spatial)]
+            channels = [int(self.r.integers(0, 5)), max(self.shape[1], 1)]
+            if kernel == "conv_grad_input":
+                channels.reverse()
+            return self.array([*channels, *self.taps])
         if name in ("a", "b", "x", "y", "g", "v", "w", "src", "dst", "out"):
             return self.array()
         raise SystemExit(f"fuzz: no generator for argument {name!r} of {kernel}")
@@ -259,7 +274,7 @@ def main():
         done += 1
     silent = [k.name for k in entries if not returned[k.name]]
     print(f"fuzz: {done} calls, {sum(returned.values())} returned, {sum(raised.values())} raised")
-    if silent and done > 200 * len(entries):
+    if silent and done > 500 * len(entries):
         print("fuzz: never returned: " + ", ".join(silent))
         return 1
     return 0
