@@ -4,6 +4,7 @@
 #include "core/array.h"
 #include "core/check.h"
 #include "core/parallel.h"
+#include "core/plan.h"
 #include "core/pool.h"
 #include "cpu/isa/kernels.h"
 
@@ -33,7 +34,7 @@ void translate(std::exception_ptr p) {
   } catch (const tg::Error& e) {
     static const char* const classes[] = {"ShapeError",       "DTypeError", "IndexError",
                                           "DeviceError",      "ValueError", "MemoryError",
-                                          "ZeroDivisionError"};
+                                          "ZeroDivisionError", "CaptureError"};
     const py::object cls =
         py::module_::import("tilegrad.errors").attr(classes[static_cast<int>(e.kind)]);
     // Made here, while the caller's frames are there: Python 3.11 would make it when it is caught.
@@ -61,6 +62,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_recurrent(m);
   tg::bind_reduce(m);
   tg::bind_softmax(m);
+  tg::bind_plan(m);
 
   m.def("num_threads", &tg::num_threads);
   m.def("set_num_threads", &tg::set_num_threads);

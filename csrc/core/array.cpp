@@ -4,8 +4,10 @@
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
 #include <numpy/arrayobject.h>
 
+#include <algorithm>
 #include <cstdlib>
 
+#include "core/plan.h"
 #include "core/pool.h"
 
 namespace tg {
@@ -16,16 +18,29 @@ PyArray_Descr* g_descr[kNumDTypes];
 PyObject* g_handler = nullptr;
 
 // NumPy frees array memory through the handler stored in the array (NEP 49).
-void* handler_malloc(void*, size_t n) { return pool_allocate(n); }
+void* handler_malloc(void*, size_t n) {
+  void* p = pool_allocate(n);
+  record_allocation(p, n, false);
+  return p;
+}
 void* handler_calloc(void*, size_t n, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(n, size, &bytes)) return nullptr;
   void* p = pool_allocate(bytes);
   if (p != nullptr) std::memset(p, 0, bytes);
+  record_allocation(p, bytes, false);
   return p;
 }
-void* handler_realloc(void*, void* p, size_t n) { return pool_reallocate(p, n); }
-void handler_free(void*, void* p, size_t) { pool_free(p); }
+void* handler_realloc(void*, void* p, size_t n) {
+  record_free(p);
+  void* fresh = pool_reallocate(p, n);
+  record_allocation(fresh, n, false);
+  return fresh;
+}
+void handler_free(void*, void* p, size_t) {
+  record_free(p);
+  pool_free(p);
+}
 
 PyDataMem_Handler g_handler_struct = {
     "tilegrad_pool", 1, {nullptr, handler_malloc, handler_calloc, handler_realloc, handler_free}};
@@ -62,6 +77,7 @@ Output from_strides(const char* op, DType dtype, int ndim, const int64_t* shape,
     fail(ErrorKind::memory, op, ": output of shape ", Shape{shape, ndim}, " and dtype ",
          dtype_name(dtype), " needs ", bytes, " bytes; ", memory_limit() - pool_stats().in_use,
          " are left");
+  record_allocation(data, size_t(bytes), true);
   PyArray_Descr* descr = g_descr[int(dtype)];
   Py_INCREF(descr);
   npy_intp dims[kMaxDims], steps[kMaxDims];
@@ -126,6 +142,7 @@ View view_of(py::handle h, const char* op, const char* name) {
     v.shape[i] = PyArray_DIMS(a)[i];
     v.strides[i] = PyArray_STRIDES(a)[i];
   }
+  if (recording != nullptr) record_array(h, v.data);
   return v;
 }
 
@@ -181,6 +198,56 @@ Output empty_like(const char* op, DType dtype, const View& like) {
   int order[kMaxDims];
   memory_order(like, order);
   return empty_ordered(op, dtype, like.ndim, like.shape, order);
+}
+
+Output empty_as(const char* op, const View& like, int64_t bytes) {
+  return from_strides(op, like.dtype, like.ndim, like.shape, like.strides, bytes);
+}
+
+py::object array_on(const View& v, py::handle owner) {
+  npy_intp dims[kMaxDims], steps[kMaxDims];
+  std::copy(v.shape, v.shape + v.ndim, dims);
+  std::copy(v.strides, v.strides + v.ndim, steps);
+  PyArray_Descr* descr = g_descr[int(v.dtype)];
+  Py_INCREF(descr);
+  PyObject* a = PyArray_NewFromDescr(&PyArray_Type, descr, v.ndim, dims, steps, v.data,
+                                     NPY_ARRAY_WRITEABLE, nullptr);
+  if (a == nullptr) throw py::error_already_set();
+  py::object array = py::reinterpret_steal<py::object>(a);
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(a), owner.inc_ref().ptr()) < 0)
+    throw py::error_already_set();
+  return array;
+}
+
+py::handle owner_of(py::handle h) {
+  while (PyObject* base = PyArray_BASE(reinterpret_cast<PyArrayObject*>(h.ptr()))) {
+    if (!PyArray_Check(base)) break;
+    h = base;
+  }
+  return h;
+}
+
+char* bytes_if_alike(py::handle array, const View& v, bool writable) {
+  if (!PyArray_Check(array.ptr())) return nullptr;
+  PyArrayObject* a = reinterpret_cast<PyArrayObject*>(array.ptr());
+  DType t;
+  if (PyArray_NDIM(a) != v.ndim || !dtype_of_num(PyArray_TYPE(a), &t) || t != v.dtype ||
+      !PyArray_ISALIGNED(a) || !PyArray_ISNOTSWAPPED(a) || (writable && !PyArray_ISWRITEABLE(a)))
+    return nullptr;
+  for (int i = 0; i < v.ndim; ++i)
+    if (PyArray_DIM(a, i) != v.shape[i] || PyArray_STRIDE(a, i) != v.strides[i]) return nullptr;
+  return PyArray_BYTES(a);
+}
+
+py::object handle_numpy() {
+  PyObject* before = PyDataMem_SetHandler(g_handler);
+  if (before == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(before);
+}
+
+void restore_numpy(const py::object& handler) {
+  PyObject* mine = PyDataMem_SetHandler(handler.ptr());
+  Py_XDECREF(mine);
 }
 
 View broadcast_to(const View& v, int ndim, const int64_t* shape) {

@@ -36,6 +36,18 @@ Output empty_like(const char* op, DType dtype, const View& like);
 Output empty_broadcast(const char* op, DType dtype, std::initializer_list<const View*> inputs,
                        std::initializer_list<const char*> names);
 
+// With the shape and strides of like, which lie in bytes of memory.
+Output empty_as(const char* op, const View& like, int64_t bytes);
+// An array of the geometry and address of v on memory that owner keeps.
+py::object array_on(const View& v, py::handle owner);
+// The array whose memory this one views.
+py::handle owner_of(py::handle array);
+// The address of an array whose geometry and dtype are those of v, else nullptr.
+char* bytes_if_alike(py::handle array, const View& v, bool writable);
+// Makes NumPy's own arrays of this thread come from the pool; returns what restores it.
+py::object handle_numpy();
+void restore_numpy(const py::object& handler);
+
 // Axes of v from largest to smallest stride; ties keep their order.
 void memory_order(const View& v, int* order);
 

@@ -9,7 +9,7 @@
 namespace tg {
 
 // Each kind becomes one class of tilegrad.errors.
-enum class ErrorKind { shape, dtype, index, device, value, memory, zero_division };
+enum class ErrorKind { shape, dtype, index, device, value, memory, zero_division, capture };
 
 struct Error : std::runtime_error {
   Error(ErrorKind k, const std::string& message) : std::runtime_error(message), kind(k) {}

@@ -6,11 +6,10 @@
 #include <type_traits>
 
 #include "core/fp_mode.h"
+#include "core/plan.h"
 #include "core/view.h"
 
 namespace tg {
-
-enum class Arithmetic { exact, floating };  // floating: denormals are flushed
 
 // Below this many elementary operations releasing the GIL costs more than it gives.
 constexpr int64_t kReleaseGil = 20000;
@@ -19,8 +18,16 @@ constexpr int64_t kReleaseGil = 20000;
 // that the pair can be kept and run again. work is the rough number of elementary operations.
 template <class Params>
 void run(void (*fn)(const Params&, const View*), const Params& params, const View* views,
-         int64_t /*count*/, int64_t work, Arithmetic arithmetic = Arithmetic::floating) {
+         int64_t count, int64_t work, Arithmetic arithmetic = Arithmetic::floating) {
   static_assert(std::is_trivially_copyable<Params>::value, "params are copied into plans");
+  if (recording != nullptr) {
+    const Call call = [](void (*kernel)(), const void* p, const View* v) {
+      reinterpret_cast<void (*)(const Params&, const View*)>(kernel)(
+          *static_cast<const Params*>(p), v);
+    };
+    record(call, reinterpret_cast<void (*)()>(fn), &params, sizeof(Params), views, count, work,
+           arithmetic);
+  }
   const FlushDenormals flush(arithmetic == Arithmetic::floating);
   if (work < kReleaseGil) return fn(params, views);
   pybind11::gil_scoped_release unlocked;

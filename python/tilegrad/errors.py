@@ -110,6 +110,10 @@ class GradientError(TilegradError, builtins.RuntimeError):
     """A gradient was asked for that does not exist or would be wrong."""
 
 
+class CaptureError(TilegradError, builtins.RuntimeError):
+    """A function does what ``capture`` cannot record and repeat."""
+
+
 class NonFiniteError(ValueError):
     """A NaN or an infinity was born while ``trace_nonfinite`` watched; ``record`` says where."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import DTypeError
 from .errors import ValueError as TgValueError
+from .recording import captures, current, refuse
 from .tensor import Tensor, check_device, from_numpy, host_array
 
 _MASK = 2**64 - 1
@@ -34,6 +35,8 @@ class Generator:
         """Starts the stream of a seed (any int, taken modulo 2**64) from its beginning."""
         if not hasattr(seed, "__int__"):
             raise DTypeError(f"manual_seed: seed must be an int, got {type(seed).__name__}")
+        if captures:
+            refuse("seeding would happen once, not in every replay; seed before the call")
         with self._lock:
             self._key, self._offset = int(seed) & _MASK, 0
         return self
@@ -49,6 +52,8 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Seed and position as 16 uint8."""
+        if captures:
+            refuse("the state of a random stream is read by Python")
         with self._lock:
             return from_numpy(np.array([self._key, self._offset], "<u8").view(np.uint8))
 
@@ -65,6 +70,8 @@ class Generator:
         """Key and offset of the next blocks that hold this many 32-bit words."""
         with self._lock:
             offset = self._offset
+            if captures and (c := current()) is not None:
+                c.drawn(self, self._key, offset)
             self._offset = (offset + -(-words // 4)) & _MASK
             return self._key, offset
 

@@ -10,6 +10,7 @@ import numpy as np
 from . import dtypes
 from .errors import DTypeError, ShapeError
 from .errors import ValueError as TgValueError
+from .recording import captures, constants, read
 
 PRINTING: dict[str, Any] = {"precision": 4, "threshold": 1000}
 """How tensors print: arguments of ``numpy.array2string``."""
@@ -22,9 +23,19 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray:
     Python numbers that the dtype cannot hold.
     """
     data = getattr(data, "_array", data)
-    typed = hasattr(data, "dtype")
-    if not typed and isinstance(data, (list, tuple)):
-        data = _unwrap(data)
+    return _typed(data, dtype) if hasattr(data, "dtype") else _numbers(data, dtype)
+
+
+def _typed(data: Any, dtype: Any) -> np.ndarray:
+    return _converted(data, dtype, True)
+
+
+@constants
+def _numbers(data: Any, dtype: Any) -> np.ndarray:
+    return _converted(_unwrap(data), dtype, False)
+
+
+def _converted(data: Any, dtype: Any, typed: bool) -> np.ndarray:
     try:
         a = np.asarray(data)
     except ValueError as e:
@@ -74,4 +85,6 @@ def _unwrap(data: Any) -> Any:
     """Nested sequences with their tensors replaced by arrays, so that NumPy can stack them."""
     if isinstance(data, (list, tuple)):
         return [_unwrap(x) for x in data]
+    if captures and hasattr(data, "_array"):
+        read("a list of tensors")
     return getattr(data, "_array", data)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import kernels
 from .errors import GradientError, GrowingGraphWarning, warn_user
 from .grad_mode import mode
+from .recording import captures, touch
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -191,6 +192,8 @@ def _accumulate(node: Node, g: Tensor, create_graph: bool) -> None:
     leaf = node.leaf()
     if leaf is None:
         return
+    if captures:
+        touch(leaf)
     before = leaf._grad
     if before is not None:
         leaf.grad = before + g

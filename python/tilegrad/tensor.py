@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import autograd, dtypes, kernels, tape
+from . import autograd, dtypes, kernels, recording, tape
 from .device import CPU, check_device, device
 from .errors import GradientError, ShapeError
 from .errors import ValueError as TgValueError
@@ -190,6 +190,8 @@ class Tensor(Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by ``backward``, of the same shape and dtype, or None."""
+        if recording.captures:
+            recording.touch(self)
         return self._grad
 
     @grad.setter
@@ -202,6 +204,8 @@ class Tensor(Methods):
                     f"grad: expects shape {self.shape} and dtype {self.dtype}, got {value.shape} "
                     f"and {value.dtype}"
                 )
+        if recording.captures:
+            recording.touch(self, True)
         self._grad = value
 
     def backward(
@@ -312,6 +316,8 @@ class Tensor(Methods):
 
     def _written(self) -> Tensor:
         """Counts a change of the storage, once it has succeeded."""
+        if recording.captures:
+            recording.written(self)
         if self._version is not None:
             self._version[0] += 1
         return self
@@ -335,6 +341,12 @@ class Tensor(Methods):
         """
         if self._node is not None and not force:
             raise GradientError("numpy: the tensor requires grad; call detach() first")
+        return self._value("numpy()")
+
+    def _value(self, what: str) -> Any:
+        """The array for Python to read, which a captured step must not do."""
+        if recording.captures:
+            recording.read(what)
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -343,27 +355,27 @@ class Tensor(Methods):
     def __dlpack__(self, **kwargs: Any) -> Any:
         if self._node is not None:
             raise BufferError("__dlpack__: the tensor requires grad; call detach() first")
-        return self._array.__dlpack__(**kwargs)
+        return self._value("__dlpack__").__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> Any:
         return self._array.__dlpack_device__()
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (a number for a 0-d tensor)."""
-        return self._array.tolist()
+        return self._value("tolist()").tolist()
 
     def item(self) -> Any:
         """The only element as a Python number; ValueError unless there is exactly one."""
         if self._array.size != 1:
             raise TgValueError(f"item: expects one element, the tensor has shape {self.shape}")
-        return self._array.item()
+        return self._value("item()").item()
 
     def __bool__(self) -> bool:
         if self._array.size != 1:
             raise TgValueError(
                 f"bool: a tensor of shape {self.shape} has no truth value; use any() or all()"
             )
-        return bool(self._array.item())
+        return bool(self._value("bool()").item())
 
     def __int__(self) -> int:
         return int(self.item())
@@ -377,7 +389,7 @@ class Tensor(Methods):
     def __index__(self) -> int:
         if self._array.dtype.kind not in "iu" or self._array.size != 1:
             raise TypeError("only a tensor of one integer can be an index")
-        return int(self._array.item())
+        return int(self._value("int()").item())
 
     def __len__(self) -> int:
         if self._array.ndim == 0:
@@ -399,7 +411,8 @@ class Tensor(Methods):
         return format(repr(self), spec)
 
     def __repr__(self) -> str:
-        a = self._array if self._array.dtype != dtypes.bfloat16 else self._array.astype("f4")
+        a = self._value("repr()")
+        a = a if a.dtype != dtypes.bfloat16 else a.astype("f4")
         body = np.array2string(a, separator=", ", prefix="tensor(", **PRINTING)
         notes = []
         if self._array.size == 0 and self._array.ndim != 1:

@@ -4,6 +4,7 @@
 // Source: Rabe and Staats 2021, Dao et al. 2022.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include "core/parallel.h"
 #include "core/run.h"
@@ -154,12 +155,23 @@ void multiply(int64_t n, const T* __restrict factors, T* __restrict x) {
   for (; j < n; ++j) x[j] = kept(x[j], factors[j]);
 }
 
-// views: q, k, v, mask, y, scratch, ok (one per batch entry, head and block).
+// Whether every unit of work had the memory it needs.
+struct Reports {
+  std::vector<char> ok;
+  explicit Reports(int64_t n) : ok(size_t(n), 1) {}
+  void require(const char* op) const {
+    check(std::all_of(ok.begin(), ok.end(), [](char c) { return c != 0; }), ErrorKind::memory, op,
+          ": no memory for a block of scores");
+  }
+};
+
+// views: q, k, v, mask, y.
 void forward_kernel(const Params& s, const View* v) {
   dispatch_compute(v[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const int64_t blocks = s.blocks(), units = s.scratch(1);
-    bool* ok = v[6].ptr<bool>();
+    Reports reports(s.batch * s.heads * blocks);
+    char* const ok = reports.ok.data();
     parallel_for(s.batch * s.heads * blocks, 1, [&](int64_t begin, int64_t end) {
       const Scratch memory(units * int64_t(sizeof(T)));
       for (int64_t i = begin; i < end; ++i) {
@@ -177,6 +189,7 @@ void forward_kernel(const Params& s, const View* v) {
                                  Matrix<T>(v[2], b, h), Matrix<T>(v[4], b, h).from(first));
       }
     });
+    reports.require("attention");
   });
 }
 
@@ -188,11 +201,12 @@ void clear(const View& y, int64_t b, int64_t h, int64_t first) {
     for (int64_t j = 0; j < y.shape[3]; ++j) m.data[i * m.row + j * m.column] = T(0);
 }
 
-// views: g, q, k, v, mask, gq, gk, gv, ok (one per batch entry and head).
+// views: g, q, k, v, mask, gq, gk, gv.
 void backward_kernel(const Params& s, const View* v) {
   dispatch_compute(v[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    bool* ok = v[8].ptr<bool>();
+    Reports reports(s.batch * s.heads);
+    char* const ok = reports.ok.data();
     parallel_for(s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
       const Scratch memory(s.scratch(2) * int64_t(sizeof(T)));
       for (int64_t i = begin; i < end; ++i) {
@@ -231,6 +245,7 @@ void backward_kernel(const Params& s, const View* v) {
         }
       }
     });
+    reports.require("attention_grad");
   });
 }
 
@@ -296,22 +311,6 @@ struct Operands {
   int64_t work() const { return pairs() * p.queries * p.keys * (p.width + p.values + 8); }
 };
 
-// What a kernel reports per unit of work: whether it had the memory.
-struct Reports {
-  std::vector<char> ok;
-  explicit Reports(int64_t n) : ok(size_t(n), 1) {}
-  View view() {
-    View v;
-    v.data = ok.data();
-    v.dtype = DType::b1;
-    return v;
-  }
-  void require(const char* op) const {
-    check(std::all_of(ok.begin(), ok.end(), [](char c) { return c != 0; }), ErrorKind::memory, op,
-          ": no memory for a block of scores");
-  }
-};
-
 void check_scratch(const Operands& o, int panels) {
   const int64_t shape[3] = {kQueries, o.p.keys, panels}, wide[2] = {kQueries, o.p.width};
   checked_bytes(o.op, shape, 3, 8);
@@ -326,9 +325,8 @@ py::object attention(py::handle q, py::handle k, py::handle v, py::handle mask, 
   const Output y = empty_like(o.op, o.dtype, like);
   if (y.view.size() == 0) return finished(o.op, y, o.stored);
   check_scratch(o, 1);
-  Reports reports(o.pairs() * o.p.blocks());
-  run(forward_kernel, o.p, {o.q, o.k, o.v, o.mask, y.view, View(), reports.view()}, o.work());
-  reports.require(o.op);
+  if (p > 0) record_stream(offsetof(Params, dropout) + offsetof(Dropout, key));
+  run(forward_kernel, o.p, {o.q, o.k, o.v, o.mask, y.view}, o.work());
   return finished(o.op, y, o.stored);
 }
 
@@ -341,13 +339,11 @@ py::tuple attention_grad(py::handle g, py::handle q, py::handle k, py::handle v,
   const Output gv = empty_like(o.op, o.dtype, o.v);
   const int64_t outputs = gq.view.size() + gk.view.size() + gv.view.size();
   check_scratch(o, 2);
-  Reports reports(outputs == 0 ? 0 : o.pairs());
   if (outputs == 0)
     return py::make_tuple(finished(o.op, gq, o.stored), finished(o.op, gk, o.stored),
                           finished(o.op, gv, o.stored));
-  run(backward_kernel, o.p, {gin, o.q, o.k, o.v, o.mask, gq.view, gk.view, gv.view, reports.view()},
-      3 * o.work());
-  reports.require(o.op);
+  if (p > 0) record_stream(offsetof(Params, dropout) + offsetof(Dropout, key));
+  run(backward_kernel, o.p, {gin, o.q, o.k, o.v, o.mask, gq.view, gk.view, gv.view}, 3 * o.work());
   return py::make_tuple(finished(o.op, gq, o.stored), finished(o.op, gk, o.stored),
                         finished(o.op, gv, o.stored));
 }

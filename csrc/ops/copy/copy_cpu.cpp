@@ -72,6 +72,7 @@ py::object full(const py::tuple& shape, py::handle dtype, py::handle value) {
   const View v = view_of(value, "full", "value");
   check(v.ndim == 0 && v.dtype == t, ErrorKind::dtype, "full: value must be a 0-d array of dtype ",
         dtype_name(t));
+  record_value("full", v.data);
   FillParams params{0};
   std::memcpy(&params.bits, v.data, itemsize(t));
   Output out = empty("full", t, ndim, dims);

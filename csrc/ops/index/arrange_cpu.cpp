@@ -86,6 +86,7 @@ py::object nonzero(py::handle x_) {
   x = row_major("nonzero", x, &keep);
   const int64_t blocks = (x.size() + kBlock - 1) / kBlock;
   const int64_t length[] = {blocks}, slots[] = {blocks + 1};
+  refuse_capture("nonzero", "the shape of its result depends on values");
   const Output counts = empty("nonzero", DType::i64, 1, length);
   const Output starts = empty("nonzero", DType::i64, 1, slots);
   run(count_kernel, NoParams{}, {counts.view, x}, x.size(), Arithmetic::exact);

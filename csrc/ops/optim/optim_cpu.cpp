@@ -2,6 +2,7 @@
 // of a list are one range, which the threads share out.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "core/loop.h"
@@ -47,6 +48,10 @@ void step_kernel(const StepParams<Numbers>& o, const View* views) {
 template <class Numbers>
 void step(const char* op, const Numbers& numbers, const StepRows<Numbers>& rows,
           std::initializer_list<ListArgument> arguments) {
+  if (new_numbers != nullptr) {  // for a recorded step
+    std::memcpy(new_numbers, &numbers, sizeof numbers);
+    return;
+  }
   const Lists lists(op, arguments);
   if (lists.elements == 0) return;
   const auto go = [&](auto kernel) {
@@ -211,8 +216,32 @@ void lion_step(py::handle params, py::handle grads, py::handle exp_avgs, double 
        {{"params", params}, gradients(grads), {"exp_avgs", exp_avgs}});
 }
 
-void scale_all(py::handle arrays, double factor) {
-  step("scale_all", ScaleNumbers{factor}, table().scale, {{"arrays", arrays}});
+struct LimitParams {
+  StepParams<ScaleNumbers> step;
+  double limit;
+};
+
+// views: the arrays, their norm.
+void limit_kernel(const LimitParams& o, const View* views) {
+  const View& norm = views[o.step.count];
+  const double total = norm.dtype == DType::f64 ? *norm.ptr<double>() : *norm.ptr<float>();
+  StepParams<ScaleNumbers> scale = o.step;
+  scale.numbers.factor = o.limit / (total + 1e-6);
+  if (!(scale.numbers.factor >= 1)) step_kernel<ScaleNumbers, 1>(scale, views);  // also where NaN
+}
+
+void scale_all(py::handle arrays, py::handle total, double limit) {
+  const char* op = "scale_all";
+  const View norm = view_of(total, op, "total");
+  check(norm.ndim == 0 && (norm.dtype == DType::f32 || norm.dtype == DType::f64), ErrorKind::dtype,
+        op, ": total must be a 0-d array of float32 or float64, got ", dtype_name(norm.dtype),
+        " of shape ", shape_of(norm));
+  Lists lists(op, {{"arrays", arrays}});
+  if (lists.elements == 0) return;
+  const int dtype = int(lists.views[0].dtype) - int(DType::f16);
+  const LimitParams params{{{1}, table().scale.of[dtype], lists.count, lists.elements}, limit};
+  lists.views.push_back(norm);
+  run(limit_kernel, params, lists.views.data(), int64_t(lists.views.size()), 4 * lists.elements);
 }
 
 constexpr int64_t kChunk = 16384;  // elements of one array whose sum is one term of the total
@@ -303,7 +332,7 @@ void bind_optim(py::module_& m) {
   bind(m, "rprop_step", rprop_step, "prevs", "step_sizes", "lr", "shrink", "grow", "low", "high");
   bind(m, "lion_step", lion_step, "exp_avgs", "lr", "beta1", "beta2");
   m.def("total_norm", &total_norm, py::arg("arrays"), py::arg("power"));
-  m.def("scale_all", &scale_all, py::arg("arrays"), py::arg("factor"));
+  m.def("scale_all", &scale_all, py::arg("arrays"), py::arg("total"), py::arg("limit"));
 }
 
 }  // namespace tg

@@ -198,6 +198,7 @@ py::object random_float(const char* op, const py::tuple& shape, py::handle dtype
   const DType t = dtype_of(dtype, op);
   check(is_float(t), ErrorKind::dtype, op, ": expected a floating dtype, got ", dtype_name(t));
   Output y = empty_of(op, t, shape);
+  record_stream(0);
   run(kKernel, StreamParams{key, offset}, {y.view}, 4 * y.view.size(), Arithmetic::exact);
   return y.array;
 }
@@ -208,6 +209,7 @@ py::object random_int(const py::tuple& shape, int64_t low, int64_t high, uint64_
         ")");
   Output y = empty_of("random_int", DType::i64, shape);
   const IntParams params{{key, offset}, low, uint64_t(high) - uint64_t(low)};
+  record_stream(0);
   run(int_kernel, params, {y.view}, 4 * y.view.size(), Arithmetic::exact);
   return y.array;
 }
@@ -221,6 +223,7 @@ py::object dropout(py::handle x_, double p, uint64_t key, uint64_t offset) {
   params.threshold = uint32_t(std::ceil(p * 0x1p24));
   params.direct = x.row_major() && y.view.row_major();
   const Output mask = params.direct ? y : empty("dropout", DType::u8, x.ndim, x.shape);
+  record_stream(0);
   run(dropout_kernel, params, {y.view, x, mask.view}, 4 * x.size(), Arithmetic::exact);
   return y.array;
 }

@@ -78,6 +78,10 @@ bool product(int64_t m, int64_t n, int64_t k, const T* a, const T* b, int64_t b_
   return gemm(g);
 }
 
+void require(const char* op, bool memory) {
+  check(memory, ErrorKind::memory, op, ": no memory for the packed operands of a product");
+}
+
 // How threads share a sequence. Parts of the batch need nothing of each other; parts of the units
 // exchange their states, so that they wait for each other after every step.
 struct Grid {
@@ -137,7 +141,7 @@ void fetch_rows(const T* rows, int64_t count, int64_t row, Part units, int64_t n
       for (int64_t k = 0; k < units.count; k += kLine) __builtin_prefetch(rows + j + k, 1);
 }
 
-// views: gates, h0, c0, w, bias, lengths, h, c, saved, hidden (a step's sums), x, w_in, b_in, ok.
+// views: gates, h0, c0, w, bias, lengths, h, c, saved, hidden (a step's sums), x, w_in, b_in.
 // gates, the sums of the input, has a memory of its own only for the GRU: elsewhere the recurrent
 // sums are added in place. With p.at_once it holds all steps, else one.
 void forward_kernel(const Params& p, const View* v) {
@@ -181,12 +185,12 @@ void forward_kernel(const Params& p, const View* v) {
         }
       }
     };
-    bool& memory = *v[13].ptr<bool>();
-    memory = !p.at_once || product(p.steps * p.batch, row, features, x, w_in, features, int64_t(1),
-                                   gates_of(0), false, b_in);
-    if (!memory) return;
+    require("recurrent",
+            !p.at_once || product(p.steps * p.batch, row, features, x, w_in, features, int64_t(1),
+                                  gates_of(0), false, b_in));
     if (p.steps == 1) {  // packing the weight would not pay
-      memory = product(p.batch, row, n, h0, w, n, int64_t(1), sums_of(0), p.op != kGru, bias);
+      require("recurrent",
+              product(p.batch, row, n, h0, w, n, int64_t(1), sums_of(0), p.op != kGru, bias));
       parallel_for(p.batch, p.grain(),
                    [&](int64_t begin, int64_t end) { finish(0, {begin, end - begin}, {0, n}); });
       return;
@@ -195,8 +199,7 @@ void forward_kernel(const Params& p, const View* v) {
     const int64_t own = p.at_once ? 0 : features;  // of every sample, to be packed with its state
     const PackedB<T> weight_in({w_in, features, 1}, kGates[p.op], p.at_once ? 0 : n, own);
     const Scratch packed(bytes_of<T>(2 * p.batch * (n + own)));
-    memory = weight && weight_in && packed;
-    if (!memory) return;
+    require("recurrent", weight && weight_in && packed);
     walk(p, grid_of<T>(p, weight.panel()), [&](int64_t round, Part samples, Part units) {
       const auto memory_of = [&](int64_t r) {
         return packed.at<T>(0) + ((r & 1) * p.batch + samples.begin) * (n + own);
@@ -230,7 +233,7 @@ void forward_kernel(const Params& p, const View* v) {
   });
 }
 
-// views: gh, gc, h, c, saved, h0, c0, w, lengths, ggates, ghidden, dh, dc, ok. dh and dc end as the
+// views: gh, gc, h, c, saved, h0, c0, w, lengths, ggates, ghidden, dh, dc. dh and dc end as the
 // gradients of the initial state.
 void backward_kernel(const Params& p, const View* v) {
   dispatch_compute(v[0].dtype, [&](auto tag) {
@@ -247,8 +250,6 @@ void backward_kernel(const Params& p, const View* v) {
       const T* gc = v[1].ptr<T>();
       gc == nullptr ? std::fill(dc, dc + size, T(0)) : void(std::copy(gc, gc + size, dc));
     }
-    bool& memory = *v[13].ptr<bool>();
-    memory = true;
     if (size == 0 || p.steps == 0) return;
     // Whether some of a state's gradient reaches the state before it past the product.
     const bool bypass = p.op == kGru || lengths != nullptr;
@@ -284,13 +285,13 @@ void backward_kernel(const Params& p, const View* v) {
     if (p.steps == 1) {
       parallel_for(p.batch, p.grain(),
                    [&](int64_t begin, int64_t end) { start(0, {begin, end - begin}, {0, n}); });
-      memory = product<T>(p.batch, n, row, sums, w, int64_t(1), n, dh, bypass, nullptr);
+      require("recurrent_grad",
+              product<T>(p.batch, n, row, sums, w, int64_t(1), n, dh, bypass, nullptr));
       return;
     }
     const PackedB<T> weight({w, 1, n}, 1, n, row);
     const Scratch grads(bytes_of<T>(2 * wide));
-    memory = weight && grads;
-    if (!memory) return;
+    require("recurrent_grad", weight && grads);
     const Grid grid = grid_of<T>(p, weight.panel());
     walk(p, grid, [&](int64_t round, Part samples, Part units) {
       const auto packed = [&](int64_t r) {
@@ -383,20 +384,6 @@ struct Layer {
   int64_t work() const { return p.steps * p.batch * p.gates() * (p.units + p.features + 1); }
 };
 
-// Filled by the kernel: whether there was memory for the products.
-struct Flag {
-  bool ok = true;
-  View view() {
-    View v;
-    v.data = reinterpret_cast<char*>(&ok);
-    v.dtype = DType::b1;
-    return v;
-  }
-  void require(const char* op) const {
-    check(ok, ErrorKind::memory, op, ": no memory for the packed operands of a product");
-  }
-};
-
 py::tuple recurrent(int64_t kind, py::handle x, py::handle w_in, py::handle b_in, py::handle h0,
                     py::handle c0, py::handle w, py::handle bias, py::handle lengths,
                     bool reverse) {
@@ -423,13 +410,11 @@ py::tuple recurrent(int64_t kind, py::handle x, py::handle w_in, py::handle b_in
     hidden = empty(op, layer.dtype, 3, step);
     gates = empty(op, layer.dtype, 3, p.at_once ? all : step);
   }
-  Flag flag;
   if (h.view.size() > 0) {
     run(forward_kernel, p,
         {gates.view, layer.h0, layer.c0, layer.w, b, layer.lengths, h.view, c.view, saved.view,
-         hidden.view, in, weight_in, bias_in, flag.view()},
+         hidden.view, in, weight_in, bias_in},
         layer.work());
-    flag.require(op);
   }
   const auto given = [&](const Output& y) {
     return y.array ? finished(op, y, layer.stored) : py::object(py::none());
@@ -454,12 +439,10 @@ py::tuple recurrent_grad(int64_t kind, py::handle gh, py::handle gc, py::handle 
   Output ghidden, dc;
   if (p.op == kGru) ghidden = layer.output(p.gates());
   if (p.op == kLstm) dc = layer.state();
-  Flag flag;
   run(backward_kernel, p,
       {g, gstate, y, cells, gates, layer.h0, layer.c0, layer.w, layer.lengths, ggates.view,
-       ghidden.view, dh.view, dc.view, flag.view()},
+       ghidden.view, dh.view, dc.view},
       2 * layer.work());
-  flag.require(op);
   const auto given = [&](const Output& out) {
     return out.array ? finished(op, out, layer.stored) : py::object(py::none());
   };

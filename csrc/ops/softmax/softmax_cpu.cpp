@@ -240,6 +240,20 @@ void cross_entropy_grad_kernel(const EntropyParams& p, const View* views) {
   });
 }
 
+struct TargetParams {
+  const char* op;
+  int64_t classes, ignore_index;
+};
+
+// views: target. Raises before anything reads outside a row.
+void target_kernel(const TargetParams& p, const View* views) {
+  const int64_t* target = views[0].ptr<int64_t>();
+  for (int64_t i = 0; i < views[0].shape[0]; ++i)
+    check(target[i] == p.ignore_index || (target[i] >= 0 && target[i] < p.classes),
+          ErrorKind::index, p.op, ": target ", target[i], " at position ", i, " is outside [0, ",
+          p.classes, ") and is not ignore_index (", p.ignore_index, ')');
+}
+
 // target as contiguous int64 of N elements, every one a class or ignore_index.
 View checked_target(const char* op, const View& x, py::handle h, int64_t ignore_index, Keep& keep) {
   const View t = view_of(h, op, "target");
@@ -251,12 +265,8 @@ View checked_target(const char* op, const View& x, py::handle h, int64_t ignore_
   py::object copy;
   const View flat = row_major(op, t, &copy);
   if (copy) keep.push_back(copy);
-  for (int64_t i = 0; i < flat.shape[0]; ++i) {
-    const int64_t c = flat.ptr<int64_t>()[i];
-    check(c == ignore_index || (c >= 0 && c < x.shape[1]), ErrorKind::index, op, ": target ", c,
-          " at position ", i, " is outside [0, ", x.shape[1], ") and is not ignore_index (",
-          ignore_index, ')');
-  }
+  run(target_kernel, TargetParams{op, x.shape[1], ignore_index}, {flat}, flat.shape[0],
+      Arithmetic::exact);
   return flat;
 }
 

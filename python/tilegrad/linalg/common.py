@@ -13,6 +13,7 @@ from ..errors import DTypeError, LinAlgError, ShapeError
 from ..ops import rules
 from ..ops.shape import broadcast_shapes, expand, matrix_transpose, reshape
 from ..ops.slicing import narrow
+from ..recording import constants
 from ..tensor import Tensor
 
 PRECISE = (dtypes.float32, dtypes.float64)
@@ -62,6 +63,7 @@ def batched(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return expand(a, (*lead, *a.shape[-2:])), expand(b, (*lead, *b.shape[-2:]))
 
 
+@constants
 def eye_like(x: Tensor, n: int) -> Tensor:
     """The n x n identity in the dtype of x."""
     return Tensor._new(np.eye(n, dtype=x.dtype))

@@ -10,6 +10,7 @@ from .. import dtypes
 from ..errors import DTypeError, StateError
 from ..grad_mode import no_grad
 from ..ops.shape import asked_dtype
+from ..recording import epoch
 from ..tensor import Tensor, as_tensor
 from .module_hooks import Hooks
 from .parameter import Buffer, Parameter
@@ -74,6 +75,8 @@ class Module(Hooks):
     # --- registration -----------------------------------------------------------------------------
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
+        if getattr(self, name, self) is not value:
+            epoch[0] += 1
         tables = (own.get("_parameters"), own.get("_modules"), own.get("_buffers"))
         if isinstance(value, (Parameter, Module)):
             if tables[0] is None:
@@ -130,6 +133,7 @@ class Module(Hooks):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
+        epoch[0] += 1
         if any(name in t for t in (self._parameters, self._buffers, self._modules)):
             self._forget(name)
         else:
@@ -428,11 +432,10 @@ class Module(Hooks):
 def zero_grads(parameters: Any, set_to_none: bool) -> None:
     """Forgets gradients, or fills them with zeros."""
     for p in parameters:
-        if p.grad is not None:
-            if set_to_none:
-                p.grad = None
-            else:
-                p.grad = p.new_zeros(p.shape)
+        if set_to_none:
+            p.grad = None
+        elif p.grad is not None:
+            p.grad = p.new_zeros(p.shape)
 
 
 def _locate(module: Module, error: Exception) -> None:

@@ -9,6 +9,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError, GradientError, ShapeError
 from ..errors import IndexError as TgIndexError
 from ..errors import ValueError as TgValueError
+from ..recording import checking
 from ..tensor import Tensor
 from .binary import where
 from .index import gather, index_select
@@ -262,7 +263,7 @@ def nll_loss(
     x, t = _targets(op, x, target, ignore_index)
     ignored = t == ignore_index
     bad = ~ignored & ((t < 0) | (t >= x.shape[1]))
-    if any_(bad).item():
+    if checking() and any_(bad).item():
         first = int(bad.tolist().index(True))
         raise TgIndexError(
             f"{op}: target {t[first].item()} at position {first} is outside [0, {x.shape[1]}) and "

@@ -13,6 +13,7 @@ from ..device import check_device
 from ..errors import DTypeError, ShapeError, renamed
 from ..errors import MemoryError as TgMemoryError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor, tensor
 from .rules import as_operand, linear, number, record, scalar, sizes_of
 
@@ -186,6 +187,7 @@ def _whole(x: Any) -> Any:
     return int(x) if math.isfinite(x) else x
 
 
+@constants
 def arange(
     start: Any = 0,
     end: Any = None,
@@ -224,6 +226,7 @@ def arange(
     return _from_host(a, d, device, requires_grad)
 
 
+@constants
 def linspace(
     start: Any,
     end: Any,
@@ -274,6 +277,7 @@ def logspace(
     return _from_host(powers, d, device, requires_grad)
 
 
+@constants
 def eye(
     n: int,
     m: int | None = None,
@@ -299,6 +303,7 @@ _TRIL = linear("tril", lambda g, k, shape: tril(g, k))
 _TRIU = linear("triu", lambda g, k, shape: triu(g, k))
 
 
+@constants
 def _triangle(op: str, rule: Any, x: Tensor, diagonal: int, lower: bool) -> Tensor:
     if x.ndim < 2:
         raise ShapeError(f"{op}: expects at least 2 dimensions, got shape {x.shape}")

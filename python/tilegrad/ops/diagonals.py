@@ -12,6 +12,7 @@ import numpy as np
 from .. import dtypes, kernels
 from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .create import _from_host, _require_memory, _shape
 from .index import take_slices
@@ -210,6 +211,7 @@ def block_diag(*tensors: Any) -> Tensor:
 
 
 # --- grids ----------------------------------------------------------------------------------------
+@constants
 def _triangle_indices(
     op: str, row: int, col: int, offset: int, dtype: Any, device: Any, lower: bool
 ) -> Tensor:
@@ -292,6 +294,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     return stack([reshape(x, -1) for x in grids], 1)
 
 
+@constants
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """The choices of r elements of a vector, a row each, in the order of their positions.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .activation import floating
 from .index import index_select
@@ -49,6 +50,7 @@ def pairwise_distance(
     return norm(d, p, -1, keepdim)
 
 
+@constants
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances of every two rows i < j of input (N, M): N (N - 1) / 2 of them.
 

@@ -12,6 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .create import _require_memory
 from .index import index_tensor, take_slices
@@ -293,6 +294,7 @@ def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 
 # --- windows --------------------------------------------------------------------------------------
+@constants
 def _windows(a: Any, params: tuple[int, int, int]) -> Any:
     axis, size, step = params
     y = np.lib.stride_tricks.sliding_window_view(a, size, axis, writeable=a.flags.writeable)

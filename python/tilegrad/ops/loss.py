@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ShapeError, renamed
 from ..errors import ValueError as TgValueError
 from ..grad_mode import no_grad
+from ..recording import checking
 from ..tensor import Tensor
 from . import unary
 from .activation import floating, logsigmoid
@@ -226,7 +227,7 @@ def binary_cross_entropy(
     x, t = same_shape(op, input, target)
     if t.dtype != x.dtype:
         t = t.to(x.dtype)
-    if not all_((x >= 0.0) & (x <= 1.0)).item():
+    if checking() and not all_((x >= 0.0) & (x <= 1.0)).item():
         raise TgValueError(f"{op}: input must lie in [0, 1]; use binary_cross_entropy_with_logits")
     with no_grad():
         a, b = x.detach(), t.detach()
@@ -361,7 +362,7 @@ def gaussian_nll_loss(
             v = unsqueeze(v, -1)
         elif v.shape != x.shape and (v.shape[:-1] != x.shape[:-1] or v.shape[-1:] != (1,)):
             raise ShapeError(f"{op}: var of shape {v.shape} does not fit input of shape {x.shape}")
-    if any_(v < 0).item():
+    if checking() and any_(v < 0).item():
         raise TgValueError(f"{op}: var has negative entries")
     v = v + (v.detach().clamp(min=least) - v.detach())
     d = x - as_operand(target, op)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .activation import floating
 from .binary import where
@@ -36,6 +37,7 @@ def _cubic(t: Any) -> list:
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
+@constants
 def _taps(size: int, out: int, scale: float, mode: str, align: bool) -> list:
     """(index, weight) arrays of each tap along one axis; a weight of None is one."""
     at = np.arange(out)
@@ -182,6 +184,7 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 
 
 # --- sampling on a grid ---------------------------------------------------------------------------
+@constants
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
     """Where an affine map takes the points of an image, as grid_sample wants it.
 

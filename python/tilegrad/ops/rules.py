@@ -18,6 +18,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError, GradientError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import mode
+from ..recording import constants
 from ..tape import Rule, attach, new_tensor
 from ..tensor import Tensor
 
@@ -187,6 +188,7 @@ def constant(array: Any) -> Tensor:
     return _new(array)
 
 
+@constants
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
     """Zeros from the kernel pool."""
     return _new(kernels.for_dtype(dtype).full(shape, dtype, np.zeros((), dtype)))
@@ -195,6 +197,7 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
 _scalars: dict[Any, Any] = {}
 
 
+@constants
 def scalar(value: Any, dtype: np.dtype, op: str = "tensor") -> Tensor:
     """A Python or NumPy number as a 0-d tensor of the given dtype."""
     key = (value.__class__, value, dtype)

@@ -12,6 +12,7 @@ from .. import dtypes, kernels
 from ..device import check_device
 from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .rules import (
     BROADCAST,
@@ -311,6 +312,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand(input, other.shape)
 
 
+@constants
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """The shape that the given shapes broadcast to.
 

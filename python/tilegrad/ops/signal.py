@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .complexes import view_as_real
 from .create import _from_host, _require_memory
@@ -21,6 +22,7 @@ from .slicing import narrow
 
 
 # --- windows --------------------------------------------------------------------------------------
+@constants
 def _window(
     op: str, window_length: int, periodic: bool, formula: Callable, dtype: Any, device: Any,
     requires_grad: bool,

@@ -11,6 +11,7 @@ from .. import kernels
 from ..errors import IndexError as TgIndexError
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .rules import assigned, axis_of, explicit, linear, record, record_view, sum_to, zeros
 from .shape import reshape
@@ -75,6 +76,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     return record_view(INDEX, a, input, basic)
 
 
+@constants
 def _overwrite_vjp(g: Tensor, need: Any, inputs: Any, out: Any, index: Any, nodes: Any) -> Any:
     kept = inserted = None
     if need[0]:

@@ -12,6 +12,7 @@ from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..host import host_array
+from ..recording import constants
 from ..tensor import Tensor
 from .binary import add, eq, logical_xor, mul, pow, sub, true_divide, where
 from .index import gather_along, index_tensor
@@ -399,6 +400,7 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1
     return cumsum(parts, axis)
 
 
+@constants
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     """The Vandermonde matrix of a vector x: its powers N - 1 to 0 as columns, 0 to N - 1 if
     increasing. N: the length of x unless given. Raises ShapeError, ValueError for a negative N.

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
+from ..recording import constants
 from ..tensor import Tensor
 from .activation import floating
 from .binary import where
@@ -35,6 +36,7 @@ def _batched(op: str, input: Any, n: int) -> Any:
     return unsqueeze(x, 0) if x.ndim == n + 1 else x
 
 
+@constants
 def _places(
     op: str, spatial: tuple, kernel: tuple, dilation: tuple, stride: tuple
 ) -> tuple[np.ndarray, tuple]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
+from ..recording import captures, constants, current
 from ..tensor import Tensor
 from .optimizer import Optimizer
 
@@ -19,6 +20,7 @@ class Fused(Optimizer):
     numbers of a step. Nothing of the state changes before the kernel has succeeded.
     """
 
+    _in_python = False
     _kernel: ClassVar[str]
     _names: ClassVar[tuple[str, ...]] = ()
     _counts: ClassVar[Any] = itemgetter("step")
@@ -65,12 +67,11 @@ class Fused(Optimizer):
             batch = [(p, self._begun(p, group, s)) for p, s in batch]
             states = [n and [s[n]._array for _, s in batch] for n in names]
         params = [p._array for p, _ in batch]
-        *numbers, new = self._numbers(group, counts)
-        getattr(kernels.of(params[0]), self._kernel)(
-            params, [p._grad._array for p, _ in batch], *states, *numbers,
-            group.get("weight_decay", 0.0), group.get("decoupled_weight_decay", False),
-            group.get("maximize", False), group.get("l1_decay", 0.0),
-        )  # fmt: skip
+        settings, new = self._settings(group, counts)
+        kernel = getattr(kernels.of(params[0]), self._kernel)
+        kernel(params, [p._grad._array for p, _ in batch], *states, *settings)
+        if captures and (c := current()) is not None:
+            c.step(self, group, batch, begun, (kernel, (params, params, *states), settings))
         for p, state in batch:
             cell = p._version
             if cell is not None:
@@ -80,12 +81,22 @@ class Fused(Optimizer):
             if begun:
                 self.state[p].update(state)
 
+    def _settings(self, group: dict[str, Any], counts: Any) -> tuple[tuple[Any, ...], Any]:
+        """The numbers of the kernel, and the new counts."""
+        *numbers, new = self._numbers(group, counts)
+        get = group.get
+        return (
+            *numbers, get("weight_decay", 0.0), get("decoupled_weight_decay", False),
+            get("maximize", False), get("l1_decay", 0.0),
+        ), new  # fmt: skip
+
     def _begun(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         """The state with every array the kernel needs."""
         names = [n for n in self._arrays(group) if n is not None and n not in state]
         return {**state, **{n: _filled(p._array, self._fill(group, n)) for n in names}}
 
 
+@constants
 def _filled(like: Any, value: float) -> Tensor:
     """In the memory order of the parameter."""
     module, x = kernels.of(like), np.asarray(value, like.dtype)

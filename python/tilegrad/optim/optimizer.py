@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from types import MethodType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..grad_mode import enable_grad, no_grad
 from ..hooks import Handle, next_key
 from ..nn.module import zero_grads
 from ..ops.rules import number
+from ..recording import captures, current, refuse
 from ..tensor import Tensor, as_tensor
 
 _NUMBERS: dict[str, Callable[[Any], Any]] = {
@@ -42,6 +43,9 @@ class Optimizer:
     >>> x.tolist()
     [0.75, 0.0]
     """
+
+    _in_python: ClassVar[bool] = True
+    """Whether a captured step runs in Python; else its kernel calls are recorded."""
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -120,6 +124,8 @@ class Optimizer:
     @no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Changes every parameter that has a gradient; closure recomputes and returns the loss."""
+        if captures and (c := current()) is not None and c.step_of(self, closure):
+            return None
         loss = None
         if closure is not None:
             with enable_grad():
@@ -239,6 +245,8 @@ class Optimizer:
 
 
 def _step_with_hooks(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+    if captures:
+        refuse("the hooks of an optimizer run in Python")
     for hook in list(self.__dict__.get("_step_pre_hooks", {}).values()):
         replaced = hook(self, args, kwargs)
         if replaced is not None:

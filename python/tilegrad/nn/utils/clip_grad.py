@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from ... import kernels
+from ... import kernels, ops
 from ...errors import GradientError
 from ...errors import ValueError as TgValueError
 from ...grad_mode import no_grad
@@ -50,9 +48,9 @@ def get_total_norm(
     if not listed:
         return tensor(0.0)
     total = _norm(listed, float(norm_type))
-    if error_if_nonfinite and not math.isfinite(total):
-        raise GradientError(f"get_total_norm: the norm of the gradients is {total}")
-    return tensor(total, dtype=listed[0].dtype)
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise GradientError(f"get_total_norm: the norm of the gradients is {total.item()}")
+    return total.to(listed[0].dtype)
 
 
 def _by_dtype(tensors: list[Any]) -> dict[Any, list[Any]]:
@@ -63,19 +61,21 @@ def _by_dtype(tensors: list[Any]) -> dict[Any, list[Any]]:
     return lists
 
 
-def _norm(tensors: list[Any], power: float) -> float:
+def _norm(tensors: list[Any], power: float) -> Any:
+    """As a float64 tensor, or one of the sums' dtype for an unusual power."""
     if power == 0.0:
         raise TgValueError("get_total_norm: norm_type must not be 0")
     if power in (2.0, math.inf) and all(x.is_floating_point() for x in tensors):
         lists = _by_dtype(tensors).values()
-        norms = [float(kernels.of(a[0]).total_norm(a, power)) for a in lists]
+        norms = [Tensor._new(kernels.of(a[0]).total_norm(a, power)) for a in lists]
         if len(norms) == 1:
             return norms[0]
-        return math.sqrt(sum(n * n for n in norms)) if power == 2.0 else float(np.max(norms))
+        return _norm(norms, power)
     wide = [x.float() if x.itemsize < 4 else x for x in tensors if x.numel()]
     if math.isinf(power):
-        return float(np.min([float(x.abs().min()) for x in wide])) if wide else 0.0
-    return sum(float((x.abs() ** power).sum()) for x in wide) ** (1.0 / power)
+        return ops.stack([x.abs().min().double() for x in wide]).min() if wide else tensor(0.0)
+    parts = [(x.abs() ** power).sum().double() for x in wide]
+    return ops.stack(parts).sum() ** (1.0 / power) if parts else tensor(0.0)
 
 
 @no_grad()
@@ -91,13 +91,14 @@ def clip_grads_with_norm_(
     >>> [round(g, 4) for g in x.grad.tolist()]
     [0.3, 0.4]
     """
-    factor = min(1.0, float(max_norm) / (float(total_norm) + 1e-6))
-    if factor != 1.0:  # also where it is NaN
-        grads = [*{id(g): g for g in _grads(parameters)}.values()]
-        for arrays in _by_dtype(grads).values():
-            kernels.of(arrays[0]).scale_all(arrays, factor)
-        for g in grads:
-            g._written()
+    total = total_norm._array
+    if total.dtype.itemsize < 4:
+        total = total_norm.float()._array
+    grads = [*{id(g): g for g in _grads(parameters)}.values()]
+    for arrays in _by_dtype(grads).values():
+        kernels.of(arrays[0]).scale_all(arrays, total, float(max_norm))
+    for g in grads:
+        g._written()
 
 
 def clip_grad_norm_(

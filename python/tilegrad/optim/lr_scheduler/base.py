@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import StateError
 from ...errors import ValueError as TgValueError
+from ...recording import repeated
 from ..optimizer import Optimizer
 
 
@@ -83,6 +84,7 @@ class LRScheduler:
     def _next(self, lr: float, base: float) -> float:
         raise NotImplementedError
 
+    @repeated
     def step(self) -> None:
         """Moves on by one and sets the rates."""
         self.last_epoch += 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import StateError
 from ...errors import ValueError as TgValueError
+from ...recording import repeated
 from ..optimizer import Optimizer
 from .base import LRScheduler
 
@@ -84,6 +85,7 @@ class ChainedScheduler(_Several):
             group["lr"] = group["initial_lr"]
         self._begin()
 
+    @repeated
     def step(self) -> None:
         """Moves all on by one."""
         for s in self._schedulers:
@@ -135,6 +137,7 @@ class SequentialLR(_Several):
 
     _restart = ChainedScheduler._restart
 
+    @repeated
     def step(self) -> None:
         """Moves on by one."""
         self.last_epoch += 1
@@ -211,6 +214,7 @@ class ReduceLROnPlateau(LRScheduler):
             bound = self.best + sign * self.threshold
         return a < bound if self.mode == "min" else a > bound
 
+    @repeated
     def step(self, metrics: Any) -> None:  # type: ignore[override]
         """Moves on by one; metrics: the measure, a number or a tensor of one element."""
         current = float(metrics)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import ValueError as TgValueError
+from ...recording import repeated
 from ..optimizer import Optimizer
 from .base import LRScheduler
 
@@ -53,6 +54,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         turn = math.cos(math.pi * self.T_cur / self.T_i)
         return self.eta_min + (base - self.eta_min) * (1.0 + turn) / 2.0
 
+    @repeated
     def step(self, epoch: float | None = None) -> None:
         """Moves on by one, or to an epoch, and sets the rates."""
         if epoch is None and self.last_epoch < 0:
