@@ -176,6 +176,7 @@ _LATER = frozenset(
 )
 _HOMES = {
     **dict.fromkeys(["graph", "profile", "trace_nonfinite"], "diagnostics"),
+    **dict.fromkeys(["Captured", "capture"], "capturing"),
     **dict.fromkeys(["load", "save"], "serialization"),
     "vmap": "func",
 }

@@ -16,6 +16,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError, ShapeError, renamed
 from ..errors import IndexError as TgIndexError
 from ..kernels.contract import BINARY
+from ..recording import constants
 from ..tensor import Tensor, from_numpy
 from .index import as_index, index_tensor, nonzero, take_slices
 from .rules import assigned, explicit, linear, record, sum_to
@@ -83,6 +84,7 @@ def _positions(i: _Advanced) -> Tensor:
     return at
 
 
+@constants
 def _offsets(size: int, step: int, at: Tensor) -> Tensor:
     """at * step, with negative values counted from the end and values outside size refused: looked
     up in the table of all offsets, so that the kernel's one check of indices serves."""

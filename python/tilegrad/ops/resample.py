@@ -29,6 +29,7 @@ _RANKS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 _MODES = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
 
 
+@constants
 def _cubic(t: Any) -> list:
     """The four weights of cubic convolution at -1 - t ... 2 - t (Keys, 1981; a = -0.75)."""
     a = -0.75
