@@ -448,10 +448,10 @@ def test_memory_is_no_more_than_eager():
     def peak(f):
         for _ in range(3):
             f(x, y)
-        tg.device.reset_peak_memory()
-        before = tg.device.memory_stats()["in_use"]
+        tg.reset_peak_memory()
+        before = tg.memory_stats()["in_use"]
         f(x, y)
-        return tg.device.memory_stats()["peak"] - before
+        return tg.memory_stats()["peak"] - before
 
     eager = peak(step)
     f = tg.capture(step)
