@@ -1,5 +1,7 @@
 #include "core/plan.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -7,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/chains.h"
 #include "core/check.h"
 #include "core/fp_mode.h"
 #include "core/pool.h"
@@ -75,9 +78,10 @@ class Plan : public Recording {
   // sources: (array, argument or -1, tensor or None, whether it is its gradient, whether the tensor
   // is a leaf that requires grad) in the order of precedence. outputs: arrays made by recorded
   // calls. streams: key, offset and blocks used of every generator. guards: a cell or a dict, the
-  // key, what is there. Returns which of the sources are looked up.
+  // key, what is there. cuts: where Python is called between two calls. Returns which of the
+  // sources are looked up.
   py::list finish(const py::list& sources, const py::list& outputs, const py::list& streams,
-                  const py::list& guards) {
+                  const py::list& guards, const std::vector<int64_t>& cuts) {
     for (py::handle item : sources) {
       const auto t = py::reinterpret_borrow<py::tuple>(item);
       Source s;
@@ -109,6 +113,7 @@ class Plan : public Recording {
       if (sources_[i].used) used.append(i);
     const auto idle = [](const Source& s) { return !s.used; };
     sources_.erase(std::remove_if(sources_.begin(), sources_.end(), idle), sources_.end());
+    chains_ = find_chains(steps_, views_, buffer_of_view_, cuts, &buffers_);
     place();
     for (const Step& s : steps_) work_ += s.work;
     for (Buffer& b : buffers_)
@@ -356,7 +361,8 @@ class Plan : public Recording {
     std::vector<int> order;
     for (size_t i = 0; i < buffers_.size(); ++i) {
       const Buffer& b = buffers_[i];
-      if (b.kind == Kind::own && b.output < 0 && b.first >= 0) order.push_back(int(i));
+      if (b.kind == Kind::own && b.output < 0 && b.block < 0 && b.first >= 0)
+        order.push_back(int(i));
     }
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
       return buffers_[size_t(a)].bytes > buffers_[size_t(b)].bytes;
@@ -410,12 +416,21 @@ class Plan : public Recording {
     Arithmetic mode = Arithmetic::exact;
     failed_ = -1;
     int64_t i = from;
+    size_t chain = 0;
+    while (chain < chains_.size() && chains_[chain].first < from) ++chain;
     try {
       for (; i < to; ++i) {
         const Step& s = steps_[size_t(i)];
         if (s.arithmetic != mode) {
           mode = s.arithmetic;
           (mode == Arithmetic::floating ? flushing : plain).apply();
+        }
+        if (chain < chains_.size() && chains_[chain].first == i) {
+          if (!run_chain(chains_[chain], steps_, views_, buffer_of_view_, buffers_,
+                         reinterpret_cast<const char*>(params_.data()), sizeof(Unit)))
+            fail(ErrorKind::memory, "capture: no memory for the blocks of a chain");
+          i = chains_[chain++].last;
+          continue;
         }
         if (!timing_) {
           s.call(s.kernel, bytes(s), views_.data() + s.views);
@@ -439,6 +454,7 @@ class Plan : public Recording {
     if (x.kind == Kind::outer) return "outside";
     if (x.kind == Kind::constant) return "constant";
     if (x.output >= 0) return "output";
+    if (x.block >= 0) return "block";
     return std::to_string(x.at) + "+" + std::to_string(x.bytes);
   }
 
@@ -446,6 +462,7 @@ class Plan : public Recording {
   std::vector<Stream> streams_;
   std::vector<Result> results_;
   std::vector<Guard> guards_;
+  std::vector<Chain> chains_;
   std::vector<std::pair<int, py::object>> plain_;
   std::vector<std::pair<int, int>> same_;
   std::vector<std::pair<Leaf, bool>> starts_;

@@ -47,8 +47,8 @@ int Recording::label(const std::string& name, const std::string& line) {
   return label_ = int(labels_.size()) - 1;
 }
 
-void Recording::record_call(Call call, void (*kernel)(), const void* params, size_t bytes, const View* views,
-                 int64_t count, int64_t work, Arithmetic arithmetic) {
+void Recording::record_call(Call call, void (*kernel)(), const void* params, size_t bytes,
+                            const View* views, int64_t count, int64_t work, Arithmetic arithmetic) {
   const int index = int(steps_.size());
   Step s{call,       kernel, params_.size(), bytes,      views_.size(),
          int(count), label_, work,           arithmetic, stream_};

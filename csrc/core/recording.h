@@ -24,6 +24,7 @@ struct Buffer {
   py::object owner;           // of what is not our own
   int first = -1, last = -1;  // the calls that touch it
   int64_t at = -1;            // in the plan's memory
+  int block = -1;             // or: the place among the blocks of a chain, which alone touches it
   int output = -1;            // or: the place among the outputs' memory
 };
 

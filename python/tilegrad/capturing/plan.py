@@ -93,7 +93,8 @@ class Plan:
         changed = [
             t for r in rec.changed if (t := r()) is not None and core.buffer_of(t._array) < 0
         ]
-        found = core.finish(sources, self.outputs, [u[1:] for u in used], variables)
+        cuts = [at for at, *_ in self.calls]
+        found = core.finish(sources, self.outputs, [u[1:] for u in used], variables, cuts)
         changed += [p for step in rec.steps for p, _ in step.batch]
         core.expect(
             len(leaves),
