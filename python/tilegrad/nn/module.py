@@ -6,7 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .. import dtypes
+import numpy as np
+
+from .. import dtypes, kernels
 from ..errors import DTypeError, StateError
 from ..grad_mode import no_grad
 from ..ops.shape import asked_dtype
@@ -428,11 +430,14 @@ class Module(Hooks):
 def zero_grads(parameters: Any, set_to_none: bool) -> None:
     """Forgets gradients, or fills them with zeros."""
     for p in parameters:
-        if p.grad is not None:
-            if set_to_none:
-                p.grad = None
-            else:
-                p.grad = p.new_zeros(p.shape)
+        g = p._grad
+        if set_to_none or g is None:
+            p._grad = None
+        elif g._node is None and g._array.flags.writeable:
+            kernels.of(g._array).copy_into(g._array, np.zeros((), g._array.dtype))
+            g._written()
+        else:
+            p._grad = p.new_zeros(p.shape)
 
 
 def _locate(module: Module, error: Exception) -> None:
