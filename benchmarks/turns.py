@@ -24,6 +24,9 @@ from typing import Any, NamedTuple
 REST = 0.025  # seconds before each sample, in which the other side's threads go to sleep
 
 
+Make = Callable[[str, list[Any]], Callable[[], Any] | None]
+
+
 class Row(NamedTuple):
     """What is timed: a name, what the workers are told, its floating-point operations."""
 
@@ -38,7 +41,7 @@ def _resident(field: str) -> int:
         return 1024 * next(int(line.split()[1]) for line in f if line.startswith(field))
 
 
-def _memory(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]], spec: list[Any]) -> Any:
+def _memory(peer: str, make: Make, spec: list[Any]) -> Any:
     """By how many bytes the process grows at most in three calls, with what they need; and the most
     that tilegrad's pool had in use. What importing takes does not count."""
     module = import_module(peer.split()[0])
@@ -46,13 +49,14 @@ def _memory(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]], spec
         f.write("5")  # forgets the highest value
     before = _resident("VmRSS")
     call = make(peer, spec)
+    assert call is not None
     for _ in range(3):
         call()
     pool = module.memory_stats()["peak"] if peer == "tilegrad" else 0
     return [_resident("VmHWM") - before, pool]
 
 
-def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> None:
+def _serve(peer: str, make: Make) -> None:
     call: Callable[[], Any]
     call, calls = gc.collect, 1  # until the first request
 
@@ -66,11 +70,13 @@ def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> No
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, list):
-            call, calls = make(peer, request), 1
-            call()
-            while sample(calls) * calls < 2e-3:
-                calls *= 2
-            answer: Any = 0.0
+            made, calls = make(peer, request), 1
+            answer: Any = made is not None
+            if made is not None:
+                call = made
+                call()
+                while sample(calls) * calls < 2e-3:
+                    calls *= 2
         elif isinstance(request, dict):
             answer = _memory(peer, make, request["memory"])
         else:
@@ -110,11 +116,12 @@ class _Worker:
 def main(
     description: str,
     rows: Iterable[Row],
-    make: Callable[[str, list[Any]], Callable[[], Any]],
+    make: Make,
     peers: tuple[str, ...],
     memory: bool = False,
 ) -> None:
-    """The command line of a benchmark script. make(peer, spec) returns the call to be timed.
+    """The command line of a benchmark script. make(peer, spec) returns the call to be timed, or
+    None where the peer has nothing of that kind.
     memory: the peak memory of every row is compared too."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -149,9 +156,8 @@ def main(
 
 
 def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -> dict[str, Any]:
+    workers = {name: worker for name, worker in workers.items() if worker.ask(row.spec)}
     samples: dict[str, list[float]] = {name: [] for name in workers}
-    for worker in workers.values():
-        worker.ask(row.spec)
     for i in range(rounds):
         for name in list(workers) if i % 2 else reversed(workers):
             time.sleep(REST)
