@@ -108,10 +108,10 @@ class Winograd {
     for (int64_t r = 0; r < rows; ++r, patch += row, y += step_y_) {
       if (r >= rows - t_.m) ask(v, n, channel, channels, y, x, cols);
       const bool outside = y < 0 || y >= v.shape[3] || left == right;
-      if (outside || channels < lanes_) std::fill_n(patch, row, 0.0f);
+      if (outside || channels < lanes_) fill_zero(patch, row);
       if (outside) continue;
-      std::fill_n(patch, left * lanes_, 0.0f);
-      std::fill_n(patch + right * lanes_, (cols - right) * lanes_, 0.0f);
+      fill_zero(patch, left * lanes_);
+      fill_zero(patch + right * lanes_, (cols - right) * lanes_);
       pack_(patch + left * lanes_, lanes_,
             reinterpret_cast<const float*>(base + y * v.strides[3] +
                                            (x + left * step_x_) * v.strides[4]),
@@ -206,7 +206,7 @@ class Winograd {
     const bool back = p_.op == ConvOp::grad_input;
     const int64_t count = std::min(lanes_, dst_ - dst), row = taps_ * lanes_;
     alignas(64) float taps[kWeightChannels * kMostTaps * 16];
-    if (count < lanes_) std::fill_n(taps, kWeightChannels * row, 0.0f);
+    if (count < lanes_) fill_zero(taps, kWeightChannels * row);
     for (int64_t begin = src.begin, channels; begin < src.end(); begin += channels) {
       channels = std::min(kWeightChannels, src.end() - begin);
       if (!back)
@@ -262,7 +262,7 @@ class Winograd {
     const Scratch scratch(biases + copied);
     if (!scratch) return false;
     float* const add = scratch.at<float>(0);
-    std::fill_n(add, padded, 0.0f);
+    fill_zero(add, padded);
     if (!back && bias.data != nullptr)
       for (int64_t i = 0; i < dst_; ++i)
         add[i] = *reinterpret_cast<const float*>(bias.data + (group * dst_ + i) * bias.strides[0]);
