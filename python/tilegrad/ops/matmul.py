@@ -72,7 +72,10 @@ def operands(op: str, *xs: Any) -> Any:
     first = xs[0]
     if isinstance(first, Tensor):
         d = first._array.dtype
-        if all(isinstance(x, Tensor) and x._array.dtype == d for x in xs):
+        for x in xs:
+            if not isinstance(x, Tensor) or x._array.dtype != d:
+                break
+        else:
             return xs
     return promote(op, *xs)
 
