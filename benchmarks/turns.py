@@ -2,7 +2,8 @@
 would take the cores from whoever comes next.
 
 A benchmark script calls main(). Started by it again with --worker, the script answers requests:
-one line of JSON that says what to set up, or how long to repeat it.
+one line of JSON that says what to set up (a list), that it is to be timed ("time"), or of what a
+process of its own is to tell the memory (an object).
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 REST = 0.025  # seconds before each sample, in which the other side's threads go to sleep
+
+
+Make = Callable[[str, list[Any]], Callable[[], Any] | None]
 
 
 class Row(NamedTuple):
@@ -30,7 +35,28 @@ class Row(NamedTuple):
     flops: float = 0.0
 
 
-def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> None:
+def _resident(field: str) -> int:
+    """VmRSS or VmHWM, its highest value, in bytes."""
+    with open("/proc/self/status") as f:
+        return 1024 * next(int(line.split()[1]) for line in f if line.startswith(field))
+
+
+def _memory(peer: str, make: Make, spec: list[Any]) -> Any:
+    """By how many bytes the process grows at most in three calls, with what they need; and the most
+    that tilegrad's pool had in use. What importing takes does not count."""
+    module = import_module(peer.split()[0])
+    with open("/proc/self/clear_refs", "w") as f:
+        f.write("5")  # forgets the highest value
+    before = _resident("VmRSS")
+    call = make(peer, spec)
+    assert call is not None
+    for _ in range(3):
+        call()
+    pool = module.memory_stats()["peak"] if peer == "tilegrad" else 0
+    return [_resident("VmHWM") - before, pool]
+
+
+def _serve(peer: str, make: Make) -> None:
     call: Callable[[], Any]
     call, calls = gc.collect, 1  # until the first request
 
@@ -44,11 +70,15 @@ def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> No
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, list):
-            call, calls = make(peer, request), 1
-            call()
-            while sample(calls) * calls < 2e-3:
-                calls *= 2
-            answer = 0.0
+            made, calls = make(peer, request), 1
+            answer: Any = made is not None
+            if made is not None:
+                call = made
+                call()
+                while sample(calls) * calls < 2e-3:
+                    calls *= 2
+        elif isinstance(request, dict):
+            answer = _memory(peer, make, request["memory"])
         else:
             sample(max(1, calls // 4))  # threads awake, caches warm
             answer = min(sample(calls) for _ in range(3))
@@ -69,14 +99,14 @@ class _Worker:
             env=env,
         )
 
-    def ask(self, request: Any) -> float:
+    def ask(self, request: Any) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise SystemExit(f"the process of {self._process.args[-1]} ended early")
-        return float(json.loads(answer))
+        return json.loads(answer)
 
     def close(self) -> None:
         self._process.kill()
@@ -86,10 +116,13 @@ class _Worker:
 def main(
     description: str,
     rows: Iterable[Row],
-    make: Callable[[str, list[Any]], Callable[[], Any]],
+    make: Make,
     peers: tuple[str, ...],
+    memory: bool = False,
 ) -> None:
-    """The command line of a benchmark script. make(peer, spec) returns the call to be timed."""
+    """The command line of a benchmark script. make(peer, spec) returns the call to be timed, or
+    None where the peer has nothing of that kind.
+    memory: the peak memory of every row is compared too."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -113,6 +146,8 @@ def main(
         try:
             for row in chosen:
                 results.append(_compare(row, workers, threads, args.rounds))
+                if memory:
+                    results[-1]["memory"] = _compare_memory(row, names, threads)
         finally:
             for worker in workers.values():
                 worker.close()
@@ -121,9 +156,8 @@ def main(
 
 
 def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -> dict[str, Any]:
+    workers = {name: worker for name, worker in workers.items() if worker.ask(row.spec)}
     samples: dict[str, list[float]] = {name: [] for name in workers}
-    for worker in workers.values():
-        worker.ask(row.spec)
     for i in range(rounds):
         for name in list(workers) if i % 2 else reversed(workers):
             time.sleep(REST)
@@ -143,6 +177,20 @@ def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -
         for name, s in samples.items()
     }
     return {"row": row.name, "threads": threads, "flops": row.flops, "seconds": spread}
+
+
+def _compare_memory(row: Row, names: list[str], threads: int) -> dict[str, int]:
+    """The peak of each peer, in a fresh process."""
+    peaks: dict[str, int] = {}
+    for name in names:
+        worker = _Worker(name, threads)
+        peaks[name], pool = worker.ask({"memory": row.spec})
+        if pool:
+            peaks["tilegrad's pool"] = pool
+        worker.close()
+    line = "".join(f"  {name} {n / 2**20:.1f} MiB" for name, n in peaks.items())
+    print(f"{'':26} peak memory{line}", flush=True)
+    return peaks
 
 
 def _quartiles(samples: list[float]) -> list[float]:

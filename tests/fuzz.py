@@ -158,7 +158,11 @@ class Fuzzer:
         if kernel.startswith(("attention", "recurrent")) and name not in ("p", "key", "offset"):
             return self.sequence(kernel, name)
         if kernel == "cross_entropy_grad" and name in ("g", "lse") and f(0.9):
-            return self.array(self.shape[:1])
+            return self.array(self.shape[:1] if name == "lse" or f(0.7) else ())
+        if name == "total_weight":
+            return None if f(0.7) else np.array(self.pick([0.0, 2.0, np.nan]))
+        if name == "reduction":
+            return self.pick(["none", "mean", "sum"]) if f(0.98) else "x"
         if kernel == "layer_norm_grad" and name != "g" and f(0.8):
             if name == "ndim":
                 return 1

@@ -161,10 +161,11 @@ def test_non_finite_values_stay_where_they_are():
 
 def test_threads_do_not_change_bits():
     before = cpu.num_threads()
-    for name in ("second_layer", "two_blocks_of_channels", "several_boxes", "strided", "depthwise",
-                 "3d_all", "pointwise_1x1", "kernel_covers_input", "small_images",
-                 "small_volumes", "3x3_large", "5x5_large"):  # fmt: skip
-        xs, ws, *window = CASES[name]
+    names = ("second_layer", "two_blocks_of_channels", "several_boxes", "strided", "depthwise",
+             "3d_all", "pointwise_1x1", "kernel_covers_input", "small_images", "small_volumes",
+             "3x3_large", "5x5_large")  # fmt: skip
+    chunks = (3, 18, 60, 44), (20, 18, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1
+    for xs, ws, *window in (*(CASES[name] for name in names), chunks):
         x, w = (rng.standard_normal(s).astype("f") for s in (xs, ws))
         results = []
         for threads in (1, 2, 5):
@@ -185,6 +186,7 @@ WINOGRAD_CASES = {
     "no_padding": ((2, 33, 13, 6), (18, 33), 0, 1, 1),
     "much_padding": ((1, 9, 30, 71), (33, 9), 3, 1, 1),
     "several_blocks": ((3, 40, 64, 60), (48, 40), 1, 1, 1),
+    "several_chunks": ((3, 18, 60, 44), (20, 18), 1, 1, 1),
     "many_channels": ((1, 300, 12, 12), (130, 300), 1, 1, 1),
     "grouped": ((2, 24, 10, 10), (36, 12), 1, 1, 2),
     "dilated": ((2, 18, 15, 13), (20, 18), 2, 2, 1),

@@ -152,8 +152,12 @@ def test_parameters_without_gradient_are_left_alone():
     optimizer.step()
     assert q.tolist() == [1, 1] and q not in optimizer.state
     assert p.tolist() == pytest.approx([0.5, 0.5])
+    g = p.grad = tg.tensor([float("nan"), 1.0])
     optimizer.zero_grad(set_to_none=False)
-    assert p.grad.tolist() == [0, 0] and q.grad is None
+    assert p.grad is g and g.tolist() == [0, 0] and q.grad is None  # in place, as PyTorch
+    p.grad = tg.ones(1).expand(2)  # memory that cannot be written
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0, 0]
     optimizer.zero_grad()
     assert p.grad is None
 

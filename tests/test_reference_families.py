@@ -124,7 +124,8 @@ def test_softmax_family():
 def test_cross_entropy(smoothing, weighted):
     x, target = rng.standard_normal((4, 3)), np.array([2, -100, 0, 1])
     weight = np.array([0.5, 2.0, 1.5]) if weighted else None
-    loss, lse = ref.cross_entropy(x, target, weight, -100, smoothing)
+    loss, lse, total = ref.cross_entropy(x, target, weight, -100, smoothing)
+    assert total is None
     w = weight if weighted else np.ones(3)
     logp = np.log(scipy.special.softmax(x, 1))
     for i, t in enumerate(target):
@@ -137,6 +138,12 @@ def test_cross_entropy(smoothing, weighted):
     gx = ref.cross_entropy_grad(g, x, lse, target, weight, -100, smoothing)
     d, expected = slope(lambda v: ref.cross_entropy(v, target, weight, -100, smoothing)[0], x, g)
     assert dot(gx, d) == pytest.approx(expected, rel=1e-7)
+    for reduction, by in (("mean", w[[2, 0, 1]].sum()), ("sum", 1.0)):
+        one, _, total = ref.cross_entropy(x, target, weight, -100, smoothing, reduction)
+        assert total == by and one == pytest.approx(loss.sum() / by)
+        args = x, lse, target, weight, -100, smoothing
+        gx = ref.cross_entropy_grad(np.array(3.0), *args, total)
+        np.testing.assert_allclose(gx, ref.cross_entropy_grad(np.full(4, 3.0 / by), *args))
     for bad in (3, -1):
         with pytest.raises(IndexError, match="target"):
             ref.cross_entropy(x, np.array([0, bad, 0, 0]), weight, -100, smoothing)

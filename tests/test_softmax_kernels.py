@@ -65,8 +65,8 @@ def test_cross_entropy(shape, weighted, smoothing, dtype, isa):
     t[::3] = -100
     w = np.random.default_rng(3).uniform(0.5, 2, shape[1]).astype(dtype) if weighted else None
     n = shape[1]
-    loss, lse = cpu.cross_entropy(x, t, w, -100, smoothing)
-    e_loss, e_lse = reference.cross_entropy(x, t, w, -100, smoothing)
+    loss, lse, _ = cpu.cross_entropy(x, t, w, -100, smoothing)
+    e_loss, e_lse, _ = reference.cross_entropy(x, t, w, -100, smoothing)
     assert_close(loss, e_loss, reduction_length=4 * n)
     assert_close(lse, e_lse, reduction_length=n)
     g = values(shape[:1], dtype, 4, 1.0)
@@ -74,6 +74,17 @@ def test_cross_entropy(shape, weighted, smoothing, dtype, isa):
     assert_close(
         cpu.cross_entropy_grad(*args), reference.cross_entropy_grad(*args), reduction_length=4 * n
     )
+    for reduction in ("mean", "sum"):
+        ours = cpu.cross_entropy(x, t, w, -100, smoothing, reduction)
+        expected = reference.cross_entropy(x, t, w, -100, smoothing, reduction)
+        assert ours[0].shape == ours[2].shape == () and ours[2].dtype == np.float64
+        for a, b in zip(ours, expected, strict=True):
+            assert_close(a, b, reduction_length=4 * n * max(shape[0], 1), what=reduction)
+        args = (g.sum(keepdims=True)[:1].reshape(()), x, e_lse, t, w, -100, smoothing, expected[2])
+        assert_close(
+            cpu.cross_entropy_grad(*args), reference.cross_entropy_grad(*args),
+            reduction_length=4 * n, what=reduction,
+        )  # fmt: skip
 
 
 def test_errors():
@@ -85,6 +96,8 @@ def test_errors():
         cpu.cross_entropy(x, t.astype(np.int32), None, -100, 0.0)
     with pytest.raises(ValueError, match=r"target expects shape \(4,\)"):
         cpu.cross_entropy(x, t[:3], None, -100, 0.0)
+    with pytest.raises(ValueError, match="reduction must be 'none', 'mean' or 'sum', got 'max'"):
+        cpu.cross_entropy(x, t, None, -100, 0.0, "max")
     with pytest.raises(ValueError, match=r"x expects shape \(N, C\), got \(4,\)"):
         cpu.cross_entropy(x[:, 0], t, None, -100, 0.0)
     with pytest.raises(IndexError, match="softmax: axis 2 is out of range"):
@@ -98,7 +111,7 @@ def test_results_larger_than_the_caches(classes):
     """Stored past the caches, with the same bits as the same rows alone."""
     x = values((5_300_000 // classes, classes), np.float32)
     target = np.random.default_rng(1).integers(0, classes, len(x))
-    loss, lse = cpu.cross_entropy(x, target, None, -100, 0.1)
+    loss, lse, _ = cpu.cross_entropy(x, target, None, -100, 0.1)
     whole = [cpu.softmax(x, 1), cpu.log_softmax(x, 1)]
     whole.append(cpu.softmax_grad(x, whole[0], 1))
     whole.append(cpu.cross_entropy_grad(loss, x, lse, target, None, -100, 0.1))

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace tg {
 
@@ -17,6 +18,12 @@ inline int64_t times(int64_t a, int64_t b) {
 template <class T>
 int64_t bytes_of(int64_t count) {
   return (times(count, sizeof(T)) + 63) / 64 * 64;
+}
+
+// std::fill_n is compiled as it stands here, one element after the other.
+template <class T>
+void fill_zero(T* p, int64_t n) {
+  if (n > 0) std::memset(p, 0, size_t(n) * sizeof(T));
 }
 
 struct Part {

@@ -392,8 +392,7 @@ class Tensor(Methods):
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__
 
     def __format__(self, spec: str) -> str:
         if self._array.size == 1 and self._array.ndim == 0:

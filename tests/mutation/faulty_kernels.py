@@ -84,12 +84,13 @@ def _kept(add, *args):
     return y
 
 
-def _ignored_rows_count(kernel, g, x, lse, target, weight, ignore, smoothing):
-    return kernel(g, x, lse, np.where(target == ignore, 0, target), weight, ignore, smoothing)
+def _ignored_rows_count(kernel, g, x, lse, target, weight, ignore, smoothing, by):
+    return kernel(g, x, lse, np.where(target == ignore, 0, target), weight, ignore, smoothing, by)
 
 
-def _no_onehot(kernel, g, x, lse, target, weight, ignore, smoothing):
-    return _like(x, (g[:, None] * np.exp(x - lse[:, None])) * (target != ignore)[:, None])
+def _no_onehot(kernel, g, x, lse, target, weight, ignore, smoothing, by):
+    g = g[:, None] if by is None else g / by
+    return _like(x, (g * np.exp(x - lse[:, None])) * (target != ignore)[:, None])
 
 
 def _kink(op, g, v, *params, kernel):
@@ -139,6 +140,7 @@ _SPECIAL = [
     ("cross_entropy_grad", "missing term", "smoothing ignored", _argument(6, lambda s: 0.0)),
     ("cross_entropy_grad", "missing term", "targets ignored", _no_onehot),
     ("cross_entropy_grad", "first branch only", "ignored rows count", _ignored_rows_count),
+    ("cross_entropy_grad", "missing factor", "mean not divided", _argument(7, np.ones_like)),
     ("cross_entropy_grad", "stale saved value", "logsumexp + 0.01",
      _argument(2, lambda a: a + a.dtype.type(0.01))),
     ("scatter_add", "off by one", "index moved by one",

@@ -93,36 +93,55 @@ TG_INLINE void transpose(__m256d (&r)[4]) {
 #endif
 
 #if defined(TG_ISA_avx512) || defined(TG_ISA_avx2)
+// A full block of rows from src as columns at dst. Every fourth row has a pointer, the others lie
+// up to three strides further: sixteen addresses would not fit the registers.
+template <class T>
+TG_INLINE void turn_block(T* dst, int64_t ld, const T* src, int64_t stride) {
+  using V = Vec<T>;
+  decltype(V::v) block[V::N];
+#pragma GCC unroll 4
+  for (int i = 0; i < V::N; i += 4, src += 4 * stride) {
+    block[i] = V::load(src).v;
+    block[i + 1] = V::load(src + stride).v;
+    block[i + 2] = V::load(src + 2 * stride).v;
+    block[i + 3] = V::load(src + 3 * stride).v;
+  }
+  transpose(block);
+#pragma GCC unroll 4
+  for (int i = 0; i < V::N; i += 4, dst += 4 * ld) {
+    V{block[i]}.store(dst);
+    V{block[i + 1]}.store(dst + ld);
+    V{block[i + 2]}.store(dst + 2 * ld);
+    V{block[i + 3]}.store(dst + 3 * ld);
+  }
+}
+
+// At most V::N lanes and terms.
+template <class T>
+void turn_part(T* dst, int64_t ld, const T* src, int64_t stride, int lanes, int terms) {
+  using V = Vec<T>;
+  decltype(V::v) block[V::N];
+  // Unrolled throughout, so that the block never leaves the registers.
+#pragma GCC unroll 16
+  for (int i = 0; i < V::N; ++i) block[i] = V::load_n(src + (i < lanes ? i : 0) * stride, terms).v;
+  transpose(block);
+#pragma GCC unroll 16
+  for (int i = 0; i < V::N; ++i)
+    if (i < terms) V{block[i]}.store_n(dst + i * ld, lanes);
+}
+
 // dst[p * ld + l] = src[l * stride + p]: lanes [0, count) of k contiguous terms each.
 template <class T>
 void pack_turned(T* dst, int64_t ld, const T* src, int64_t stride, int64_t count, int64_t k) {
-  using V = Vec<T>;
-  for (int64_t l = 0; l < count; l += V::N) {
-    const int lanes = count - l < V::N ? int(count - l) : V::N;
-    for (int64_t p = 0; p < k; p += V::N) {
-      const int terms = k - p < V::N ? int(k - p) : V::N;
-      decltype(V::v) block[V::N];
-      const T* from = src + l * stride + p;
-      T* to = dst + p * ld + l;
-      // Unrolled throughout, so that the block never leaves the registers.
-      if (terms == V::N) {
-#pragma GCC unroll 16
-        for (int i = 0; i < V::N; ++i) block[i] = V::load(from + (i < lanes ? i : 0) * stride).v;
-      } else {
-#pragma GCC unroll 16
-        for (int i = 0; i < V::N; ++i)
-          block[i] = V::load_n(from + (i < lanes ? i : 0) * stride, terms).v;
-      }
-      transpose(block);
-      if (lanes == V::N && terms == V::N) {
-#pragma GCC unroll 16
-        for (int i = 0; i < V::N; ++i) V{block[i]}.store(to + i * ld);
-      } else {
-#pragma GCC unroll 16
-        for (int i = 0; i < V::N; ++i)
-          if (i < terms) V{block[i]}.store_n(to + i * ld, lanes);
-      }
-    }
+  constexpr int kN = Vec<T>::N;
+  for (int64_t l = 0; l < count; l += kN) {
+    const int64_t lanes = count - l;
+    int64_t p = 0;
+    if (lanes >= kN)
+      for (; p + kN <= k; p += kN) turn_block(dst + p * ld + l, ld, src + l * stride + p, stride);
+    for (; p < k; p += kN)
+      turn_part(dst + p * ld + l, ld, src + l * stride + p, stride, lanes < kN ? int(lanes) : kN,
+                k - p < kN ? int(k - p) : kN);
   }
 }
 #else

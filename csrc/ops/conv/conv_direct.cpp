@@ -63,7 +63,7 @@ std::vector<Residue> residues_of(const ConvParams& p, int axis) {
 }
 
 template <class T>
-void fill_zero(const View& v) {
+void clear_view(const View& v) {
   dispatch_float("conv", v.dtype, [&](auto tag) {
     using S = typename decltype(tag)::type;
     const S zero = compute<S>::store(compute_t<S>(0));
@@ -106,7 +106,7 @@ bool grad_input(const ConvParams& p, const View* v) {
   bool gaps = false;  // inputs that no tap reads
   for (const auto& axis : all)
     for (const Residue& r : axis) gaps = gaps || r.tap.empty();
-  if (gaps) fill_zero<T>(gx);
+  if (gaps) clear_view<T>(gx);
   for (const Residue& z : all[0])
     for (const Residue& y : all[1])
       for (const Residue& x : all[2]) {

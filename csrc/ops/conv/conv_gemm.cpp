@@ -171,7 +171,7 @@ void put_positions(const ConvParams& p, const T* from, const View& v) {
       for (int64_t z = 0; z < p.in[0]; ++z)
         for (int64_t y = 0; y < p.in[1]; ++y) {
           T* to = reinterpret_cast<T*>(plane + z * v.strides[2] + y * v.strides[3]);
-          std::fill_n(to, p.in[2], T(0));
+          fill_zero(to, p.in[2]);
           if (z % p.stride[0] != 0 || y % p.stride[1] != 0 || z / p.stride[0] >= p.out[0] ||
               y / p.stride[1] >= p.out[1])
             continue;

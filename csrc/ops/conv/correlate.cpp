@@ -196,7 +196,7 @@ class Correlator {
                           space.image, t_);
           lower(part, channels, lowering_.axes, box, space.lowered + i * box.image, t_);
         }
-        std::fill_n(space.lowered + channels * box.channel, t_.wide, T(0));
+        fill_zero(space.lowered + channels * box.channel, t_.wide);
         multiply(n, first + g, g, b, tiles, space);
       }
     if (!direct_) write_out(n, images, first, groups, tiles, box.box, space.staged);

@@ -257,7 +257,7 @@ void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const
           T* to = dst + c * b.channel;
           for (int64_t r = 0; r < b.rows_z; ++r, to += slice) {
             if (none || r < iz.first || r >= iz.last) {
-              std::fill_n(to, slice, T(0));
+              fill_zero(to, slice);
               continue;
             }
             const int64_t z = az.origin[pz] + (b.box.begin[0] + r) * az.step;
@@ -275,9 +275,9 @@ void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const
               rows.count = rows.rows;
               rows.rows = 1;
             }
-            if (above > 0) std::fill_n(to, above, T(0));
+            fill_zero(to, above);
             table.copy_rows(rows);
-            if (below > 0) std::fill_n(to + slice - below, below, T(0));
+            fill_zero(to + slice - below, below);
           }
         }
       }

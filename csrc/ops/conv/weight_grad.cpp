@@ -141,9 +141,9 @@ class WeightGrad {
       const int64_t count = rows.count * p_.c * taps_;
       T* const sums = partial_ + slice * sums_ + (group * p_.o + rows.begin) * p_.c * taps_;
       if (vectors)
-        std::fill_n(s.vectors, count * t_.lanes, T(0));
+        fill_zero(s.vectors, count * t_.lanes);
       else
-        std::fill_n(sums, count, T(0));
+        fill_zero(sums, count);
       const Part items = part_of(items_, slices_, slice);
       for (int64_t k = items.begin; k < items.end(); ++k)
         ok = add_item(k / boxes_.count() * lowering_.images, k % boxes_.count(), group, rows,

@@ -22,6 +22,8 @@ constexpr int64_t kManyTiles = 512;          // and a wide one at most so many
 constexpr int64_t kTerms = 128;              // of one chain of fused multiply-adds,
 constexpr int64_t kGradTerms = 32;           // shorter over tiles, of which there are many
 constexpr int64_t kGradRows = 126;           // of sums that stay in the second-level cache
+constexpr int64_t kGradBytes = 256 << 10;    // of sums that stay there beside a narrow block
+constexpr int64_t kGradChunks = 8;           // of narrow blocks, with sums of their own
 constexpr int64_t kPatchTiles = 14;          // transformed at a time, in the first-level cache
 constexpr int64_t kPatch = 6 * (4 * kPatchTiles + 2) * 16;
 constexpr int64_t kMostTaps = 25;
@@ -77,6 +79,24 @@ class Winograd {
   }
 
  private:
+  // Asks for the row one tile further down, or near the top of the next image. Channels may lie
+  // pages apart: the hardware fetches no page ahead. Inlined, or GCC drops a call that only asks.
+  [[gnu::always_inline]] void ask(const View& v, int64_t n, int64_t channel, int64_t channels,
+                                  int64_t y, int64_t x, int64_t cols) const {
+    y += t_.m * step_y_;
+    if (y >= v.shape[3]) y -= v.shape[3], ++n;
+    if (y < 0 || y >= v.shape[3] || n >= v.shape[0]) return;
+    const int64_t item = sizeof(float), begin = std::max<int64_t>(x, 0);
+    const int64_t end = std::min(x + cols * step_x_, v.shape[4]);
+    const char* p = v.data + n * v.strides[0] + channel * v.strides[1] + y * v.strides[3] +
+                    begin * v.strides[4];
+    const bool last = v.strides[1] == item;
+    const int64_t rows = last ? end - begin : channels, row = v.strides[last ? 4 : 1];
+    const int64_t bytes = item * (last ? channels : end - begin);
+    for (int64_t r = 0; r < rows; ++r, p += row)
+      for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, 2);
+  }
+
   // Rows and columns of some channels as [row][column][lanes], from (y, x) in steps of the
   // dilation, zero outside the image.
   void fetch(const View& v, int64_t n, int64_t channel, int64_t channels, int64_t y, int64_t x,
@@ -86,11 +106,12 @@ class Winograd {
     const int64_t right = std::clamp<int64_t>(ceil_div(v.shape[4] - x, step_x_), left, cols);
     const char* base = v.data + n * v.strides[0] + channel * v.strides[1];
     for (int64_t r = 0; r < rows; ++r, patch += row, y += step_y_) {
+      if (r >= rows - t_.m) ask(v, n, channel, channels, y, x, cols);
       const bool outside = y < 0 || y >= v.shape[3] || left == right;
-      if (outside || channels < lanes_) std::fill_n(patch, row, 0.0f);
+      if (outside || channels < lanes_) fill_zero(patch, row);
       if (outside) continue;
-      std::fill_n(patch, left * lanes_, 0.0f);
-      std::fill_n(patch + right * lanes_, (cols - right) * lanes_, 0.0f);
+      fill_zero(patch, left * lanes_);
+      fill_zero(patch + right * lanes_, (cols - right) * lanes_);
       pack_(patch + left * lanes_, lanes_,
             reinterpret_cast<const float*>(base + y * v.strides[3] +
                                            (x + left * step_x_) * v.strides[4]),
@@ -161,6 +182,7 @@ class Winograd {
       const int64_t cols = std::min<int64_t>(t_.m * p.count, ceil_div(v.shape[4] - p.x, step_x_));
       const int64_t col = v.strides[4] * step_x_ / item;
       for (int64_t r = 0; r < rows; ++r) {
+        ask(v, p.n, first + p.channel, channels, p.y + r * step_y_, p.x, cols);
         const float* row = patch + r * pitch;
         float* to = reinterpret_cast<float*>(
             v.data + p.n * v.strides[0] + (first + p.channel) * v.strides[1] +
@@ -184,7 +206,7 @@ class Winograd {
     const bool back = p_.op == ConvOp::grad_input;
     const int64_t count = std::min(lanes_, dst_ - dst), row = taps_ * lanes_;
     alignas(64) float taps[kWeightChannels * kMostTaps * 16];
-    if (count < lanes_) std::fill_n(taps, kWeightChannels * row, 0.0f);
+    if (count < lanes_) fill_zero(taps, kWeightChannels * row);
     for (int64_t begin = src.begin, channels; begin < src.end(); begin += channels) {
       channels = std::min(kWeightChannels, src.end() - begin);
       if (!back)
@@ -240,7 +262,7 @@ class Winograd {
     const Scratch scratch(biases + copied);
     if (!scratch) return false;
     float* const add = scratch.at<float>(0);
-    std::fill_n(add, padded, 0.0f);
+    fill_zero(add, padded);
     if (!back && bias.data != nullptr)
       for (int64_t i = 0; i < dst_; ++i)
         add[i] = *reinterpret_cast<const float*>(bias.data + (group * dst_ + i) * bias.strides[0]);
@@ -321,22 +343,29 @@ class Winograd {
 
   // Units of work are some rows and a panel of columns of the weight at all points; where one block
   // holds all tiles and there are units enough, their sums never leave the second-level cache.
+  // Narrow layers go through it in chunks of small blocks, nothing of which passes from one thread
+  // to another but the sums of a chunk; these are added in order.
   bool grad_weight(int64_t group) const {
     const int64_t c = p_.c, o = p_.o, item = sizeof(float);
     const int64_t per_tile =
         points_ * item * (Transformed::floats(c, lanes_) + Transformed::floats(o, lanes_));
-    const int64_t most = std::clamp<int64_t>(kWideBytes / per_tile, 1, kManyTiles);
-    const int64_t blocks = ceil_div(tiles_, most), block = ceil_div(tiles_, blocks);
     const int64_t parts = ceil_div(o, kGradRows), panels = ceil_div(c, k_.panel);
     const int64_t units = parts * panels;
-    const bool local = blocks == 1 && units >= num_threads();
-    const Transformed xs(c, block, lanes_), gs(o, block, lanes_);
     const Transformed ws(k_.panel, ceil_div(o, parts), lanes_);
-    const Scratch space(times(points_ * item, xs.point + gs.point));
-    const Scratch sums(local ? 0 : times(times(points_ * item, ws.point), units));
+    const int64_t all = times(times(points_ * item, ws.point), units),
+                  few = kNarrowBytes / per_tile;
+    const bool narrow = all <= kGradBytes && few >= kNarrowTiles && tiles_ > few;
+    const int64_t chunks = narrow ? std::min(kGradChunks, ceil_div(tiles_, few)) : 1;
+    const int64_t most = narrow ? few : std::clamp<int64_t>(kWideBytes / per_tile, 1, kManyTiles);
+    const int64_t blocks = ceil_div(ceil_div(tiles_, chunks), most);
+    const int64_t block = ceil_div(ceil_div(tiles_, chunks), blocks);
+    const bool local = !narrow && blocks == 1 && units >= num_threads();
+    const Transformed xs(c, block, lanes_), gs(o, block, lanes_);
+    const int64_t transformed = times(points_ * item, xs.point + gs.point);
+    const Scratch space(narrow ? 0 : transformed), sums(local ? 0 : all * chunks);
     if (!space || !sums) return false;
-    float *const v = space.at<float>(0), *const h = v + xs.point * points_;
-    const auto multiply = [&](int64_t unit, int64_t point, int64_t tiles, float* m, bool add) {
+    const auto multiply = [&](const float* v, const float* h, int64_t unit, int64_t point,
+                              int64_t tiles, float* m, bool add) {
       const Part rows = part_of(o, parts, unit / panels);
       const int64_t col = unit % panels * k_.panel, chains = ceil_div(tiles, kGradTerms);
       const int64_t width = ceil_div(std::min<int64_t>(k_.panel, c - col), lanes_) * lanes_;
@@ -348,7 +377,26 @@ class Winograd {
                     m + point * ws.point, ws.tile, add || b > 0});
       }
     };
-    for (int64_t i = 0; i < blocks; ++i) {
+    std::atomic<bool> ok{true};
+    const auto chunk = [&](int64_t begin, int64_t end) {
+      const Scratch own(transformed);
+      if (!own) return ok.store(false, std::memory_order_relaxed);
+      float *const v = own.at<float>(0), *const h = v + xs.point * points_;
+      for (int64_t i = begin * blocks; i < end * blocks; ++i) {
+        const Part whole = part_of(tiles_, chunks, i / blocks);
+        const Part part = part_of(whole.count, blocks, i % blocks);
+        const Range tiles{whole.begin + part.begin, whole.begin + part.end()};
+        transform_input(v_[2], group * c, c, tiles, v, xs);
+        transform_grad(v_[1], group * o, o, tiles, h, gs);
+        for (int64_t q = 0; q < units * points_; ++q)
+          multiply(v, h, q / points_, q % points_, tiles.size(),
+                   sums.at<float>(i / blocks * all) + q / points_ * points_ * ws.point,
+                   i % blocks > 0);
+      }
+    };
+    if (narrow) parallel_for(chunks, 1, chunk);
+    float *const v = space.at<float>(0), *const h = v + xs.point * points_;
+    for (int64_t i = 0; i < blocks && !narrow; ++i) {
       const Part part = part_of(tiles_, blocks, i);
       const Range tiles{part.begin, part.end()};
       transform_input(v_[2], group * c, c, tiles, v, xs);
@@ -356,18 +404,30 @@ class Winograd {
       if (local) break;
       parallel_for(units * points_, 1, [&](int64_t begin, int64_t end) {
         for (int64_t q = begin; q < end; ++q)
-          multiply(q / points_, q % points_, tiles.size(),
+          multiply(v, h, q / points_, q % points_, tiles.size(),
                    sums.at<float>(0) + q / points_ * points_ * ws.point, i > 0);
       });
     }
-    std::atomic<bool> ok{true};
+    if (!ok.load()) return false;
+    parallel_for(chunks > 1 ? units * points_ : 0, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t q = begin; q < end; ++q) {
+        float* const m = sums.at<float>(0) + q * ws.point;
+        const int64_t rows = part_of(o, parts, q / points_ / panels).count;
+        const int64_t first = q / points_ % panels * k_.panel;
+        const int64_t width = std::min<int64_t>(k_.panel, c - first);
+        for (int64_t i = 1; i < chunks; ++i)
+          for (int64_t r = 0; r < rows; ++r)
+            for (int64_t x = r * ws.tile; x < r * ws.tile + width; ++x)
+              m[x] += (m + i * all / item)[x];
+      }
+    });
     parallel_for(units, 1, [&](int64_t begin, int64_t end) {
       const Scratch own(local ? points_ * ws.point * item : 0);
       if (!own) return ok.store(false, std::memory_order_relaxed);
       for (int64_t unit = begin; unit < end; ++unit) {
         float* const m = local ? own.at<float>(0) : sums.at<float>(0) + unit * points_ * ws.point;
         for (int64_t point = 0; local && point < points_; ++point)
-          multiply(unit, point, tiles_, m, false);
+          multiply(v, h, unit, point, tiles_, m, false);
         store_weight(m, ws, part_of(o, parts, unit / panels), unit % panels * k_.panel, group);
       }
     });

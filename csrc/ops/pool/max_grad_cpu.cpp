@@ -5,6 +5,7 @@
 #include "core/args.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
+#include "core/parts.h"
 #include "core/run.h"
 #include "ops/copy/prepare.h"
 #include "ops/pool/pool.h"
@@ -65,7 +66,7 @@ void grad_kernel(const IndexParams& p, const View* views) {
       const int64_t* at = index + n * out.n;
       if (p.lanes == Lanes::width) {  // one plane
         T* const plane = gx + first * in.c;
-        std::fill_n(plane, p.inputs, T(0));
+        fill_zero(plane, p.inputs);
         g += first * out.c;
         at += first * out.c;
         bool bad = false;
@@ -77,8 +78,7 @@ void grad_kernel(const IndexParams& p, const View* views) {
         if (bad) outside = true;
         return;
       }
-      for (int64_t i = 0; i < p.inputs; ++i)
-        std::fill_n(gx + i * in.position + first, last - first, T(0));
+      for (int64_t i = 0; i < p.inputs; ++i) fill_zero(gx + i * in.position + first, last - first);
       for (int64_t o = 0; o < p.outputs; ++o)
         for (int64_t c = first; c < last; ++c) {
           const int64_t from = o * out.position + c * out.c, to = at[from];

@@ -172,8 +172,7 @@ void forward_kernel(const Params& p, const View* v) {
         if (lengths != nullptr && t >= lengths[b]) {
           std::copy(before + b * n, before + b * n + count, out);
           if (p.op == kLstm) std::copy(c_before + b * n, c_before + b * n + count, cell);
-          for (int64_t j = 0; j < 4 && p.op >= kLstm; ++j)
-            std::fill(saved + own + j * n, saved + own + j * n + count, T(0));
+          for (int64_t j = 0; j < 4 && p.op >= kLstm; ++j) fill_zero(saved + own + j * n, count);
         } else if (p.op == kTanh) {
           f.tanh(count, out);
         } else if (p.op == kRelu) {
@@ -244,10 +243,10 @@ void backward_kernel(const Params& p, const View* v) {
     const T* w = v[7].ptr<T>();
     T *ggates = v[9].ptr<T>(), *dh = v[11].ptr<T>(), *dc = v[12].ptr<T>();
     T* const sums = p.op == kGru ? v[10].ptr<T>() : ggates;  // the gradients of the hidden sums
-    std::fill(dh, dh + size, T(0));
+    fill_zero(dh, size);
     if (p.op == kLstm) {
       const T* gc = v[1].ptr<T>();
-      gc == nullptr ? std::fill(dc, dc + size, T(0)) : void(std::copy(gc, gc + size, dc));
+      gc == nullptr ? fill_zero(dc, size) : void(std::copy(gc, gc + size, dc));
     }
     if (size == 0 || p.steps == 0) return;
     // Whether some of a state's gradient reaches the state before it past the product.
@@ -265,8 +264,8 @@ void backward_kernel(const Params& p, const View* v) {
         if (lengths != nullptr && t >= lengths[b]) {
           for (int64_t i = 0; i < count; ++i) d[i] += given[i];
           for (int64_t j = 0; j < row; j += n) {
-            std::fill(g + j, g + j + count, T(0));
-            std::fill(sums + at + j, sums + at + j + count, T(0));
+            fill_zero(g + j, count);
+            fill_zero(sums + at + j, count);
           }
           continue;
         }
@@ -278,7 +277,7 @@ void backward_kernel(const Params& p, const View* v) {
         if (p.op == kGru)
           f.gru_grad(count, n, saved + own, before + b * n, given, d, g, sums + at);
         else if (bypass)
-          std::fill(d, d + count, T(0));
+          fill_zero(d, count);
       }
     };
     if (p.steps == 1) {

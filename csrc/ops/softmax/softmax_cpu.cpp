@@ -1,9 +1,11 @@
 // softmax, log_softmax, their gradients, logsumexp, cross_entropy and its gradient. Rows along the
 // axis are made contiguous where they are not.
 #include <algorithm>
+#include <string>
 
 #include "core/args.h"
 #include "core/parallel.h"
+#include "core/parts.h"
 #include "core/run.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/softmax_kernels.h"
@@ -173,12 +175,18 @@ py::object logsumexp(py::handle x, const py::tuple& axes, bool keepdims) {
   return finished(op, y, v.dtype);
 }
 
+enum class Reduction { none, mean, sum };
+
 struct EntropyParams {
   int64_t rows, classes, ignore_index;
   double smoothing;
+  Reduction reduction;
 };
 
-// views: x, target, weight, loss, lse.
+constexpr int64_t kLosses = 1024;  // summed one after the other
+
+// views: x, target, weight, loss, lse, and unless reduction is none total and room for two sums of
+// every kLosses rows.
 void cross_entropy_kernel(const EntropyParams& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -187,26 +195,49 @@ void cross_entropy_kernel(const EntropyParams& p, const View* views) {
     T *loss = views[3].ptr<T>(), *lse = views[4].ptr<T>();
     const T hard = T(1 - p.smoothing),
             soft = T(p.smoothing / double(std::max<int64_t>(p.classes, 1)));
-    parallel_for(p.rows, grain_of(p.classes), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T* row = x + i * p.classes;
-        const LogSum<T> sum(p.classes, row);
-        lse[i] = sum.total();
-        loss[i] = 0;
-        const int64_t t = target[i];
-        if (t == p.ignore_index) continue;
-        loss[i] = hard * (weight ? weight[t] : T(1)) * sum.minus(row[t]);
-        if (p.smoothing == 0) continue;
-        double total = 0;
-        for (int64_t c = 0; c < p.classes; ++c)
-          total += double(weight ? weight[c] : T(1)) * double(sum.minus(row[c]));
-        loss[i] += soft * T(total);
+    const auto loss_of = [&](int64_t i) {
+      const T* row = x + i * p.classes;
+      const LogSum<T> sum(p.classes, row);
+      lse[i] = sum.total();
+      const int64_t t = target[i];
+      if (t == p.ignore_index) return T(0);
+      const T own = hard * (weight ? weight[t] : T(1)) * sum.minus(row[t]);
+      if (p.smoothing == 0) return own;
+      double total = 0;
+      for (int64_t c = 0; c < p.classes; ++c)
+        total += double(weight ? weight[c] : T(1)) * double(sum.minus(row[c]));
+      return own + soft * T(total);
+    };
+    if (p.reduction == Reduction::none) {
+      parallel_for(p.rows, grain_of(p.classes), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) loss[i] = loss_of(i);
+      });
+      return;
+    }
+    double *const total = views[5].ptr<double>(), *const sums = views[6].ptr<double>();
+    const int64_t parts = ceil_div(p.rows, kLosses);
+    parallel_for(parts, ceil_div(grain_of(p.classes), kLosses), [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) {
+        double losses = 0, weights = 0;
+        for (int64_t i = part * kLosses; i < std::min(p.rows, (part + 1) * kLosses); ++i) {
+          losses += double(loss_of(i));
+          if (target[i] != p.ignore_index) weights += weight ? double(weight[target[i]]) : 1.0;
+        }
+        sums[2 * part] = losses;
+        sums[2 * part + 1] = weights;
       }
     });
+    double losses = 0, weights = 0;
+    for (int64_t part = 0; part < parts; ++part) {
+      losses += sums[2 * part];
+      weights += sums[2 * part + 1];
+    }
+    *total = p.reduction == Reduction::mean ? weights : 1.0;
+    *loss = T(losses / *total);
   });
 }
 
-// views: g, x, lse, target, weight, gx.
+// views: g, x, lse, target, weight, gx, total. With a total, g is one number to be divided by it.
 void cross_entropy_grad_kernel(const EntropyParams& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -214,6 +245,8 @@ void cross_entropy_grad_kernel(const EntropyParams& p, const View* views) {
     const int64_t* target = views[3].ptr<int64_t>();
     const T* weight = views[4].ptr<T>();
     T* gx = views[5].ptr<T>();
+    const bool reduced = views[6].data != nullptr;
+    const T share = reduced ? T(double(*g) / *views[6].ptr<double>()) : T(0);
     const T hard = T(1 - p.smoothing),
             soft = T(p.smoothing / double(std::max<int64_t>(p.classes, 1)));
     double all = double(p.classes);
@@ -229,12 +262,13 @@ void cross_entropy_grad_kernel(const EntropyParams& p, const View* views) {
           for (int64_t c = 0; c < p.classes; ++c) out[c] = 0;
           return;
         }
-        const T own = hard * (weight ? weight[t] : T(1));
-        rows<T>().exp_shifted(p.classes, x + i * p.classes, lse[i], g[i] * (own + soft * T(all)),
+        const T own = hard * (weight ? weight[t] : T(1)), slope = reduced ? share : g[i];
+        rows<T>().exp_shifted(p.classes, x + i * p.classes, lse[i], slope * (own + soft * T(all)),
                               out);
-        out[t] -= g[i] * own;
+        out[t] -= slope * own;
         if (p.smoothing == 0) return;
-        for (int64_t c = 0; c < p.classes; ++c) out[c] -= g[i] * soft * (weight ? weight[c] : T(1));
+        for (int64_t c = 0; c < p.classes; ++c)
+          out[c] -= slope * soft * (weight ? weight[c] : T(1));
       });
     });
   });
@@ -270,44 +304,61 @@ View checked_target(const char* op, const View& x, py::handle h, int64_t ignore_
   return flat;
 }
 
-EntropyParams entropy_params(const char* op, const View& x, int64_t ignore_index,
-                             double smoothing) {
+EntropyParams entropy_params(const char* op, const View& x, int64_t ignore_index, double smoothing,
+                             Reduction reduction) {
   check_float(op, x, "x");
   check(smoothing >= 0 && smoothing <= 1, ErrorKind::value, op,
         ": smoothing must lie in [0, 1], got ", smoothing);
-  return {x.ndim == 2 ? x.shape[0] : 0, x.ndim == 2 ? x.shape[1] : 0, ignore_index, smoothing};
+  return {x.ndim == 2 ? x.shape[0] : 0, x.ndim == 2 ? x.shape[1] : 0, ignore_index, smoothing,
+          reduction};
 }
 
 py::tuple cross_entropy(py::handle x, py::handle target, py::handle weight, int64_t ignore_index,
-                        double smoothing) {
+                        double smoothing, const std::string& reduction) {
   const char* op = "cross_entropy";
   const View v = view_of(x, op, "x");
-  const EntropyParams p = entropy_params(op, v, ignore_index, smoothing);
+  check(reduction == "none" || reduction == "mean" || reduction == "sum", ErrorKind::value, op,
+        ": reduction must be 'none', 'mean' or 'sum', got '", reduction, '\'');
+  const EntropyParams p = entropy_params(op, v, ignore_index, smoothing,
+                                         reduction == "none"   ? Reduction::none
+                                         : reduction == "mean" ? Reduction::mean
+                                                               : Reduction::sum);
   Keep keep;
   const View t = checked_target(op, v, target, ignore_index, keep);
   const DType d = compute_dtype(v.dtype);
   const View w = per_element(op, "weight", weight, d, p.classes, keep);
   const View in = prepared(op, "x", x, d, keep);
-  const Output loss = empty(op, d, 1, &p.rows), lse = empty(op, d, 1, &p.rows);
-  run(cross_entropy_kernel, p, {in, t, w, loss.view, lse.view}, 8 * v.size());
-  return py::make_tuple(finished(op, loss, v.dtype), finished(op, lse, v.dtype));
+  const Output lse = empty(op, d, 1, &p.rows);
+  if (p.reduction == Reduction::none) {
+    const Output loss = empty(op, d, 1, &p.rows);
+    run(cross_entropy_kernel, p, {in, t, w, loss.view, lse.view}, 8 * v.size());
+    return py::make_tuple(finished(op, loss, v.dtype), finished(op, lse, v.dtype), py::none());
+  }
+  const int64_t room = 2 * ceil_div(p.rows, kLosses);
+  const Output loss = empty(op, d, 0, nullptr), total = empty(op, DType::f64, 0, nullptr),
+               sums = empty(op, DType::f64, 1, &room);
+  run(cross_entropy_kernel, p, {in, t, w, loss.view, lse.view, total.view, sums.view},
+      8 * v.size());
+  return py::make_tuple(finished(op, loss, v.dtype), finished(op, lse, v.dtype), total.array);
 }
 
 py::object cross_entropy_grad(py::handle g, py::handle x, py::handle lse, py::handle target,
-                              py::handle weight, int64_t ignore_index, double smoothing) {
+                              py::handle weight, int64_t ignore_index, double smoothing,
+                              py::handle total) {
   const char* op = "cross_entropy_grad";
   const View v = view_of(x, op, "x");
-  const EntropyParams p = entropy_params(op, v, ignore_index, smoothing);
+  const EntropyParams p = entropy_params(op, v, ignore_index, smoothing, Reduction::none);
   Keep keep;
   const View t = checked_target(op, v, target, ignore_index, keep);
   const DType d = compute_dtype(v.dtype);
   const View w = per_element(op, "weight", weight, d, p.classes, keep);
   check(!g.is_none() && !lse.is_none(), ErrorKind::value, op, ": g and lse must be given");
-  const View gin = per_element(op, "g", g, d, p.rows, keep);
+  const View gin = per_element(op, "g", g, d, total.is_none() ? p.rows : 1, keep);
+  const View by = per_element(op, "total_weight", total, DType::f64, 1, keep);
   const View l = per_element(op, "lse", lse, d, p.rows, keep);
   const View in = prepared(op, "x", x, d, keep);
   const Output gx = empty(op, d, 2, v.shape);
-  run(cross_entropy_grad_kernel, p, {gin, in, l, t, w, gx.view}, 8 * v.size());
+  run(cross_entropy_grad_kernel, p, {gin, in, l, t, w, gx.view, by}, 8 * v.size());
   return finished(op, gx, v.dtype);
 }
 
@@ -321,9 +372,9 @@ void bind_softmax(py::module_& m) {
   m.def("log_softmax_grad", &backward<true>, arg("g"), arg("y"), arg("axis"));
   m.def("logsumexp", &logsumexp, arg("x"), arg("axes"), arg("keepdims"));
   m.def("cross_entropy", &cross_entropy, arg("x"), arg("target"), arg("weight"),
-        arg("ignore_index"), arg("smoothing"));
+        arg("ignore_index"), arg("smoothing"), arg("reduction") = "none");
   m.def("cross_entropy_grad", &cross_entropy_grad, arg("g"), arg("x"), arg("lse"), arg("target"),
-        arg("weight"), arg("ignore_index"), arg("smoothing"));
+        arg("weight"), arg("ignore_index"), arg("smoothing"), arg("total_weight") = py::none());
 }
 
 }  // namespace tg

@@ -242,18 +242,20 @@ KERNELS = [
     _k("logsumexp", "x, axes, keepdims", "y", "float", "Over the sorted tuple axes."),
     _k(
         "cross_entropy",
-        "x, target: int64, weight, ignore_index, smoothing",
-        "loss, lse",
+        "x, target: int64, weight, ignore_index, smoothing, reduction='none'",
+        "loss, lse, total_weight: float64",
         "float",
         "x (N, C); target (N,); weight (C,) or None. loss (N,), zero where ignored; lse (N,) is"
-        " logsumexp of each row. Targets outside [0, C) except ignore_index raise IndexError.",
+        " logsumexp of each row. Targets outside [0, C) except ignore_index raise IndexError."
+        " reduction 'mean' or 'sum': loss () is the sum divided by total_weight (), that of the"
+        " rows that count or 1; else total_weight is None.",
     ),
     _k(
         "cross_entropy_grad",
-        "g, x, lse, target, weight, ignore_index, smoothing",
+        "g, x, lse, target, weight, ignore_index, smoothing, total_weight=None",
         "gx",
         "float",
-        "g (N,) -> (N, C).",
+        "g (N,) -> (N, C). With total_weight, g () is divided by it for every row.",
     ),
     # --- attention: q (B, H, T, D), k (B, H, S, D), v (B, H, S, E), mask (B, H, T, S) or None
     _k(

@@ -6,11 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .. import dtypes
+import numpy as np
+
+from .. import dtypes, kernels
 from ..errors import DTypeError, StateError
 from ..grad_mode import no_grad
 from ..ops.shape import asked_dtype
-from ..recording import epoch
+from ..recording import captures, constants, epoch, touch
 from ..tensor import Tensor, as_tensor
 from .module_hooks import Hooks
 from .parameter import Buffer, Parameter
@@ -429,13 +431,20 @@ class Module(Hooks):
         return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
 
 
+@constants
 def zero_grads(parameters: Any, set_to_none: bool) -> None:
     """Forgets gradients, or fills them with zeros."""
     for p in parameters:
-        if set_to_none:
-            p.grad = None
-        elif p.grad is not None:
-            p.grad = p.new_zeros(p.shape)
+        if captures:
+            touch(p, set_to_none)
+        g = p._grad
+        if set_to_none or g is None:
+            p._grad = None
+        elif g._node is None and g._array.flags.writeable:
+            kernels.of(g._array).copy_into(g._array, np.zeros((), g._array.dtype))
+            g._written()
+        else:
+            p._grad = p.new_zeros(p.shape)
 
 
 def _locate(module: Module, error: Exception) -> None:

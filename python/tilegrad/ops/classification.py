@@ -95,7 +95,8 @@ def _targets(op: str, x: Tensor, target: Any, ignore_index: int) -> tuple[Tensor
         x = unsqueeze(x, 0)
     elif x.ndim > 2:
         x = reshape(movedim(x, 1, -1), (-1, x.shape[1]))
-    return x, reshape(convert(t, dtypes.int64), -1)
+    t = convert(t, dtypes.int64)
+    return x, t if t._array.ndim == 1 else reshape(t, -1)
 
 
 def _onehot_part(x: Tensor, t: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
@@ -115,19 +116,25 @@ def _cross_entropy_vjp(
     g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any
 ) -> tuple:
     x, target, weight = inputs
-    ignore, smoothing, _ = params
+    ignore, smoothing, _, total = params
     counts, onehot = _onehot_part(x, target, ignore)
     q = onehot * (1.0 - smoothing) + smoothing / max(x.shape[1], 1)
     if weight is not None:
         q = q * weight
-    g = unsqueeze(g, 1) * counts
+    if total is None:
+        g = unsqueeze(g, 1)
+    else:
+        g = g / convert(_new(total), g.dtype)
+    g = g * counts
     return g * (sum_(q, 1, True) * softmax(x, 1) - q), None, None
 
 
 def _cross_entropy_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> tuple:
     x, target, weight, _ = saved
-    ignore, smoothing, lse = params
-    gx = kernels.of(x).cross_entropy_grad(g._array, x, lse, target, weight, ignore, smoothing)
+    ignore, smoothing, lse, total = params
+    gx = kernels.of(x).cross_entropy_grad(
+        g._array, x, lse, target, weight, ignore, smoothing, total
+    )
     return _new(gx), None, None
 
 
@@ -149,6 +156,8 @@ def _weights(op: str, weight: Any, x: Tensor, classes: int) -> Tensor | None:
 
 def reduction_of(op: str, size_average: Any, reduce: Any, reduction: str) -> str:
     """The reduction of a loss, which size_average and reduce, its former names, override."""
+    if size_average is None and reduce is None and reduction in ("mean", "sum", "none"):
+        return reduction
     for name, value in (("size_average", size_average), ("reduce", reduce)):
         if not isinstance(value, (bool, type(None))):
             raise TgValueError(f"{op}: {name} is a bool or None, got {value!r}; name reduction=")
@@ -215,9 +224,10 @@ def cross_entropy(
     w = _weights(op, weight, x, x.shape[1])
     smoothing, k = float(label_smoothing), kernels.of(x._array)
     wa = None if w is None else w._array
-    loss, lse = k.cross_entropy(x._array, t._array, wa, int(ignore_index), smoothing)
-    out = record(CROSS_ENTROPY, loss, (x, t, w), (int(ignore_index), smoothing, lse))
-    return _reduced(out, t, w, ignore_index, reduction, shape)
+    ignore = int(ignore_index)
+    loss, lse, total = k.cross_entropy(x._array, t._array, wa, ignore, smoothing, reduction)
+    out = record(CROSS_ENTROPY, loss, (x, t, w), (ignore, smoothing, lse, total))
+    return out if total is not None or len(shape) == 1 else reshape(out, shape)
 
 
 def _soft_cross_entropy(

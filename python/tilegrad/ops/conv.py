@@ -15,7 +15,7 @@ from ..errors import DTypeError, ShapeError
 from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
 from .matmul import operands
-from .rules import bilinear, record, sum_to
+from .rules import _SUM, _new, bilinear, record, sum_to
 from .shape import reshape, squeeze, unsqueeze
 
 
@@ -53,12 +53,26 @@ def _bias_grad(g: Tensor, window: Window) -> Tensor:
     return reshape(sum_to(g, (1, channels) + (1,) * (g.ndim - 2)), channels)
 
 
+def _fused(g: Tensor, need: Any, saved: Any, window: Window, nodes: Any) -> list:
+    a, x, w = g._array, saved[0], saved[1]
+    k = kernels.of(a)
+    grads = [
+        _new(k.conv_grad_input(a, w, x.shape[2:], *window)) if need[0] else None,
+        _new(k.conv_grad_weight(a, x, w.shape[2:], *window)) if need[1] else None,
+    ]
+    if len(need) > 2:
+        axes = (0, *range(2, a.ndim))
+        grads.append(_new(k.reduce(_SUM, a, axes, False)) if need[2] else None)
+    return grads
+
+
 # <v, conv(x, w)> = <input_grad(v, w), x> = <weight_grad(v, x), w>: one trilinear form.
 CONV = bilinear(
     "conv",
     lambda g, w, window, shape: _input_grad(g, w, window, shape[2:]),
     lambda g, x, window, shape: _weight_grad(g, x, window, shape[2:]),
     _bias_grad,
+    _fused,
 )
 INPUT_GRAD = bilinear(
     "conv_grad_input",

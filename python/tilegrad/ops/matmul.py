@@ -8,7 +8,7 @@ from typing import Any
 from .. import kernels
 from ..errors import ShapeError, renamed
 from ..tensor import Tensor
-from .rules import bilinear, promote, record, sum_to
+from .rules import _SUM, _new, bilinear, promote, record, sum_to
 from .shape import reshape, squeeze, transpose, unsqueeze
 
 # --- rules ----------------------------------------------------------------------------------------
@@ -24,12 +24,35 @@ def _right(g: Tensor, a: Tensor, params: Any, shape: tuple[int, ...]) -> Tensor:
     return sum_to(_product(transpose(a, -1, -2), g), shape)
 
 
-MATMUL = bilinear("matmul", _left, _right)
+def _matmul_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> Any:
+    a, b, _ = saved
+    if a.ndim > 2 or b.ndim > 2:
+        return MATMUL.vjp(g, need, (_new(a), _new(b)), None, params, nodes)
+    product = kernels.of(a).matmul
+    left = _new(product(g._array, b.T)) if need[0] else None
+    return left, _new(product(a.T, g._array)) if need[1] else None
+
+
+def _linear_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> Any:
+    x, w = saved[:2]
+    rows, gx, gw = _rows(g)._array, None, None
+    k = kernels.of(w)
+    if need[0]:
+        gx = _new(k.matmul(rows, w) if x.ndim == 2 else k.matmul(rows, w).reshape(x.shape))
+    if need[1]:
+        gw = _new(k.matmul(rows.T, x if x.ndim == 2 else _rows(_new(x))._array))
+    if len(need) == 2:
+        return gx, gw
+    return gx, gw, _new(k.reduce(_SUM, rows, (0,), False)) if need[2] else None
+
+
+MATMUL = bilinear("matmul", _left, _right, fused=_matmul_fused)
 LINEAR = bilinear(
     "linear",
     lambda g, w, params, shape: matmul(g, w),
     lambda g, x, params, shape: _product(transpose(_rows(g), 0, 1), _rows(x)),
     lambda g, params: sum_to(g, g.shape[-1:]),
+    _linear_fused,
 )
 
 
@@ -49,7 +72,10 @@ def operands(op: str, *xs: Any) -> Any:
     first = xs[0]
     if isinstance(first, Tensor):
         d = first._array.dtype
-        if all(isinstance(x, Tensor) and x._array.dtype == d for x in xs):
+        for x in xs:
+            if not isinstance(x, Tensor) or x._array.dtype != d:
+                break
+        else:
             return xs
     return promote(op, *xs)
 

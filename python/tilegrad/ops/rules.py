@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import dtypes, kernels
 from ..errors import DTypeError, GradientError
+from ..errors import IndexError as TgIndexError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import mode
 from ..recording import constants
@@ -79,8 +80,8 @@ def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
         return g
     lead = len(have) - len(shape)
     axes = tuple(i for i in range(len(have)) if i < lead or (shape[i - lead] == 1 and have[i] != 1))
-    a = kernels.of(g._array).reduce(_SUM, g._array, axes, True)
-    return record(SUM_TO, a.reshape(shape), (g,), have)
+    a = kernels.of(g._array).reduce(_SUM, g._array, axes, len(axes) > lead)
+    return record(SUM_TO, a if a.shape == shape else a.reshape(shape), (g,), have)
 
 
 def _sum_to_vjp(g: Tensor, need: Any, inputs: Any, out: Any, have: Any, nodes: Any) -> Any:
@@ -150,9 +151,16 @@ def linear(name: str, transpose: Callable) -> Rule:
     return _register(Rule(name, (), vjp))
 
 
-def bilinear(name: str, left: Callable, right: Callable, bias: Callable | None = None) -> Rule:
+def bilinear(
+    name: str,
+    left: Callable,
+    right: Callable,
+    bias: Callable | None = None,
+    fused: Callable | None = None,
+) -> Rule:
     """An op linear in each of two operands: left(g, b, params, shape of a) is the gradient of a,
-    right(g, a, params, shape of b) that of b; bias(g, params) that of an added third one."""
+    right(g, a, params, shape of b) that of b; bias(g, params) that of an added third one. fused:
+    see ``tape.Rule``."""
 
     def vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
         grads = [
@@ -163,7 +171,7 @@ def bilinear(name: str, left: Callable, right: Callable, bias: Callable | None =
             grads.append(bias(g, params) if need[2] and bias is not None else None)
         return grads
 
-    return _register(Rule(name, (0, 1), vjp))
+    return _register(Rule(name, (0, 1), vjp, fused))
 
 
 def explicit(
@@ -360,8 +368,6 @@ def either(op: str, dim: Any, axis: Any) -> Any:
 
 def axis_of(dim: Any, ndim: int, op: str) -> int:
     """One axis as a non-negative int."""
-    from ..errors import IndexError as TgIndexError
-
     try:
         d = index(dim)
     except TypeError:

@@ -45,14 +45,16 @@ class Fused(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         get, counts_of = self.state.get, type(self)._counts
         batches: dict[Any, list[tuple[Tensor, dict[str, Any]]]] = {}
+        dtype = batch = before = None
         for p in group["params"]:
             if p._grad is not None:
                 state = get(p) or self._initial(group)
-                key = p._array.dtype, counts_of(state)
-                if key in batches:
-                    batches[key].append((p, state))
-                else:
-                    batches[key] = [(p, state)]
+                counts = counts_of(state)
+                # Most parameters are like the one before.
+                if batch is None or p._array.dtype is not dtype or counts != before:
+                    dtype, before = p._array.dtype, counts
+                    batch = batches.setdefault((dtype, counts), [])
+                batch.append((p, state))
         for (_, counts), batch in batches.items():
             self._together(group, counts, batch)
 

@@ -74,11 +74,16 @@ def _classes(x, target, ignore_index):
 
 
 @quiet
-def cross_entropy(x, target, weight, ignore_index, smoothing):
+def cross_entropy(x, target, weight, ignore_index, smoothing, reduction="none"):
     """loss (N,) and lse (N,) = logsumexp of each row of x (N, C); ignored rows have loss 0.
 
-    loss = -(1 - s) w[t] logp[t] - s / C sum(w logp), as torch.nn.functional.cross_entropy.
+    loss = -(1 - s) w[t] logp[t] - s / C sum(w logp), as torch.nn.functional.cross_entropy. The sum
+    over the rows is divided by total: that of w[t] where they count (mean), or 1 (sum).
     """
+    if reduction not in ("none", "mean", "sum"):
+        raise errors.ValueError(
+            f"cross_entropy: reduction must be 'none', 'mean' or 'sum', got {reduction!r}"
+        )
     counts, t = _classes(x, target, ignore_index)
     rows, classes = np.arange(x.shape[0]), x.shape[1]
     wide = widen(x)
@@ -89,12 +94,15 @@ def cross_entropy(x, target, weight, ignore_index, smoothing):
         loss = -(1 - smoothing) * w[t] * logp[rows, t]
         if smoothing:
             loss = loss - smoothing / classes * total(w * logp, 1)
-    loss = np.where(counts, loss, 0)
-    return rounded(loss, x.dtype), logsumexp(x, (1,), False)
+    loss, by = np.where(counts, loss, 0), None
+    if reduction != "none":
+        by = np.asarray(w[t[counts]].sum(dtype=np.float64) if reduction == "mean" else 1.0)
+        loss = loss.sum() / by
+    return rounded(loss, x.dtype), logsumexp(x, (1,), False), by
 
 
 @quiet
-def cross_entropy_grad(g, x, lse, target, weight, ignore_index, smoothing):
+def cross_entropy_grad(g, x, lse, target, weight, ignore_index, smoothing, total_weight=None):
     """gx (N, C) = g (sum(q) p - q), p the softmax, q = w ((1 - s) onehot(t) + s / C)."""
     counts, t = _classes(x, target, ignore_index)
     classes = x.shape[1]
@@ -102,5 +110,6 @@ def cross_entropy_grad(g, x, lse, target, weight, ignore_index, smoothing):
     w = np.ones(classes, x.dtype) if weight is None else weight
     onehot = (t[:, None] == np.arange(classes)).astype(x.dtype)
     q = w * ((1 - smoothing) * onehot + smoothing / max(classes, 1))
-    gx = g[:, None] * (total(q, 1, keepdims=True) * np.exp(x - lse[:, None]) - q)
+    g = g[:, None] if total_weight is None else g / total_weight
+    gx = g * (total(q, 1, keepdims=True) * np.exp(x - lse[:, None]) - q)
     return rounded(np.where(counts[:, None], gx, 0), dtype)
