@@ -60,7 +60,8 @@ class Block {
     // B is read in place where its rows are contiguous and too few tiles would use the packed copy;
     // fewer still where every row lies in a memory page of its own.
     const int64_t tiles = g.b.k_stride * int64_t(sizeof(T)) <= 4096 ? 5 : 1;
-    direct_b_ = g.b.pack == nullptr && g.b.lane_stride == 1 && rows.size() <= tiles * t.rows;
+    direct_b_ = g.b.pack == nullptr && g.b.lane_stride == 1 &&
+                (g.b_in_place || rows.size() <= tiles * t.rows);
     mc_ = std::min(kTilesPerBlock * t.rows, rows.size());
     const int64_t most = direct_c_ ? kBlockBytes / int64_t(sizeof(T)) / t.kc : kSinkCols;
     nc_ = std::min(ceil_div(most, t.full), ceil_div(cols.size(), t.full)) * t.full;

@@ -38,6 +38,7 @@ struct Gemm {
   GemmSource<T> a, b;
   GemmSink<T> c;
   bool accumulate = false;      // C += A B; not with store
+  bool b_in_place = false;      // a B whose lanes lie side by side is not packed
   const T* row_bias = nullptr;  // m values, or
   const T* col_bias = nullptr;  // n values added to C; not with accumulate
 };

@@ -233,25 +233,35 @@ Vec<T> evens(Vec<T> a, Vec<T> b) {
 }
 #endif
 
-// Columns [at, at + V::N) of all rows; STEP 1 or 2. Zeros come for free with the masks.
+TG_INLINE int clamp(int64_t x, int64_t most) { return int(x < 0 ? 0 : x < most ? x : most); }
+
+// Every STEP-th of the elements [from, to) at p, zero for the others; STEP a power of two.
+template <int STEP, class T>
+TG_INLINE Vec<T> load_strided(const T* p, int64_t from, int64_t to) {
+  constexpr int N = Vec<T>::N, HALF = STEP / 2;
+  if constexpr (STEP == 1)
+    return load_between(p, clamp(from, N), clamp(to, N));
+  else
+    return evens(load_strided<HALF>(p, from, to),
+                 load_strided<HALF>(p + N * HALF, from - N * HALF, to - N * HALF));
+}
+
+// Columns [at, at + V::N) of all rows. Zeros come for free with the masks.
 template <int STEP, class T>
 TG_INLINE void copy_columns(const CopyRows<T>& c, int64_t at, int64_t width) {
   using V = Vec<T>;
-  const auto clamp = [](int64_t x, int64_t most) { return int(x < 0 ? 0 : x < most ? x : most); };
   const int low = clamp(c.before - at, V::N), high = clamp(c.before + c.count - at, V::N);
   const int lanes = clamp(width - at, V::N);
   const bool inner = low == 0 && high == V::N;
   const T* src = c.src + (at - c.before) * STEP;
   T* dst = c.dst + at;
-  // Of two vectors the second starts V::N elements later; the last element read is an even one.
   const int from = STEP * low, to = high > low ? STEP * (high - 1) + 1 : from;
   for (int64_t r = 0; r < c.rows; ++r, src += c.src_pitch, dst += c.dst_pitch) {
     V x;
-    if (STEP == 1)
-      x = inner ? V::load(src) : load_between(src, low, high);
+    if (STEP == 1 && inner)
+      x = V::load(src);
     else
-      x = evens(load_between(src, clamp(from, V::N), clamp(to, V::N)),
-                load_between(src + V::N, clamp(from - V::N, V::N), clamp(to - V::N, V::N)));
+      x = load_strided<STEP>(src, from, to);
     if (lanes == V::N)
       x.store(dst);
     else
@@ -263,9 +273,11 @@ TG_INLINE void copy_columns(const CopyRows<T>& c, int64_t at, int64_t width) {
 template <class T>
 void copy_rows(const CopyRows<T>& c) {
   const int64_t width = c.before + c.count + c.after;
-  if (c.src_step == 1 || c.src_step == 2) {
+  if (c.src_step == 1 || c.src_step == 2 || c.src_step == 4) {
     for (int64_t at = 0; at < width; at += Vec<T>::N)
-      c.src_step == 1 ? copy_columns<1>(c, at, width) : copy_columns<2>(c, at, width);
+      c.src_step == 1   ? copy_columns<1>(c, at, width)
+      : c.src_step == 2 ? copy_columns<2>(c, at, width)
+                        : copy_columns<4>(c, at, width);
     return;
   }
   for (int64_t r = 0; r < c.rows; ++r) {

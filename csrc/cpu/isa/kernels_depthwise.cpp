@@ -55,28 +55,57 @@ void correlate(const DepthwiseArgs& d, const float* w, const float* x, const flo
   }
 }
 
+// Planes of the gradient of the weight that share the masks while they are in registers.
+#if defined(TG_ISA_avx512)
+constexpr int kTogether = 2;
+#else
+constexpr int kTogether = 1;
+#endif
+
+// Adds some planes to the sums of a block of taps, plane by plane apart.
+template <int TAPS, int PLANES>
+TG_INLINE void add_planes(const DepthwiseArgs& d, const int64_t* offset, const uint32_t* mask,
+                          const float* g, const float* x, V (&acc)[kTogether][TAPS]) {
+  for (int64_t q = 0; q < d.size; q += V::N, mask += d.taps) {
+    V y[PLANES];
+#pragma GCC unroll 2
+    for (int k = 0; k < PLANES; ++k) {
+      const float* from = g + k * d.out + q;
+      y[k] = q + V::N <= d.size ? V::load(from) : V::load_n(from, int(d.size - q));
+    }
+#pragma GCC unroll 16
+    for (int t = 0; t < TAPS; ++t)
+#pragma GCC unroll 2
+      for (int k = 0; k < PLANES; ++k)
+        acc[k][t] = fma(y[k], load_where(x + k * d.in + q + offset[t], mask[t]), acc[k][t]);
+  }
+}
+
 // A block of taps at a time, whose sums stay in registers.
 template <int TAPS>
 void weight_block(const DepthwiseArgs& d, int64_t first, const float* g, const float* x,
                   float* sums) {
-  V acc[TAPS];
+  V acc[kTogether][TAPS];
   int64_t offset[TAPS];
 #pragma GCC unroll 16
   for (int t = 0; t < TAPS; ++t) {
-    acc[t] = V::set1(0.0f);
     offset[t] = d.offset[first + t];
+#pragma GCC unroll 2
+    for (int k = 0; k < kTogether; ++k) acc[k][t] = V::set1(0.0f);
   }
-  for (int64_t p = 0; p < d.planes; ++p, g += d.out, x += d.in) {
-    const uint32_t* mask = d.masks + first;
-    for (int64_t q = 0; q < d.size; q += V::N, mask += d.taps) {
-      const V y = q + V::N <= d.size ? V::load(g + q) : V::load_n(g + q, int(d.size - q));
+  const uint32_t* const mask = d.masks + first;
+  int64_t p = 0;
+  for (; p + kTogether <= d.planes; p += kTogether)
+    add_planes<TAPS, kTogether>(d, offset, mask, g + p * d.out, x + p * d.in, acc);
+  for (; p < d.planes; ++p)
+    add_planes<TAPS, 1>(d, offset, mask, g + p * d.out, x + p * d.in, acc);
 #pragma GCC unroll 16
-      for (int t = 0; t < TAPS; ++t)
-        acc[t] = fma(y, load_where(x + q + offset[t], mask[t]), acc[t]);
-    }
+  for (int t = 0; t < TAPS; ++t) {
+    V sum = acc[0][t];
+#pragma GCC unroll 2
+    for (int k = 1; k < kTogether; ++k) sum = sum + acc[k][t];
+    sum.store(sums + (first + t) * V::N);
   }
-#pragma GCC unroll 16
-  for (int t = 0; t < TAPS; ++t) acc[t].store(sums + (first + t) * V::N);
 }
 
 void correlate_any(const DepthwiseArgs& d, const float* w, const float* x, const float* bias,

@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kSmall = 1 << 20;  // cost less than lowering all rows for many products
 constexpr double kTiny = 4096;      // floating-point operations that cost less than any preparation
+constexpr int64_t kPositions = 1000;  // fewer make sums whose errors F(5, 2) cannot follow
 
 bool tiny(const ConvParams& p, const View*) { return p.flops() < kTiny; }
 // Short runs of taps cost more to gather than the phases of a stride that the direct sums make.
@@ -27,8 +28,8 @@ std::atomic<bool> g_winograd{true};
 // Vector multiply-adds of the sums themselves, and what F(m x m, r x r) takes instead: products,
 // transforms of tiles, and that of the weight, which many pixels must pay for.
 double direct_cost(const ConvParams& p) { return p.flops() / 32; }
-double winograd_cost(const ConvParams& p, int64_t m) {
-  const int64_t *out = p.op == ConvOp::grad_input ? p.in : p.out, n = m + p.kernel[2] - 1;
+double winograd_cost(const ConvParams& p, int64_t m, int64_t n) {
+  const int64_t* out = p.op == ConvOp::grad_input && p.stride[1] == 1 ? p.in : p.out;
   double tiles = double(p.n);
   for (int i = 1; i < 3; ++i) {
     const int64_t d = p.dilation[i];  // so many images of their own
@@ -37,14 +38,23 @@ double winograd_cost(const ConvParams& p, int64_t m) {
   const double c = double(p.c), o = double(p.o), points = double(n * n);
   return double(p.groups) * points * (c * o * (tiles + 4) + 6 * tiles * (c + o)) / 16;
 }
-bool worth_winograd(const ConvParams& p, int64_t m) {
-  return g_winograd.load() && p.c >= 16 && p.o >= 16 && p.flops() > 1e6 &&
-         winograd_cost(p, m) < direct_cost(p);
+double winograd_cost(const ConvParams& p, int64_t m) {
+  return winograd_cost(p, m, m + p.kernel[2] - 1);
+}
+bool worth_winograd(const ConvParams& p, double cost) {
+  return g_winograd.load() && p.c >= 16 && p.o >= 16 && p.flops() > 1e6 && cost < direct_cost(p);
 }
 bool worth_4x3(const ConvParams& p, const View*) {
-  return worth_winograd(p, 4) && winograd_cost(p, 4) < winograd_cost(p, 2);
+  return worth_winograd(p, winograd_cost(p, 4)) && winograd_cost(p, 4) < winograd_cost(p, 2);
 }
-bool worth_2(const ConvParams& p, const View*) { return worth_winograd(p, 2); }
+bool worth_2(const ConvParams& p, const View*) {
+  const bool few = p.kernel[2] == 5 && times(p.n, p.pixels()) < kPositions;
+  if (p.op == ConvOp::grad_weight && few) return false;
+  return worth_winograd(p, winograd_cost(p, 2));
+}
+bool worth_by_2(const ConvParams& p, const View*) {
+  return worth_winograd(p, winograd_cost(p, 4, 9));
+}
 
 struct Algorithm {
   const char *name, *reason;
@@ -63,6 +73,8 @@ const Algorithm kAlgorithms[] = {
     {"winograd_2x3", "F(2x2, 3x3), small images", is_winograd3, conv_winograd_2x3, worth_2},
     {"winograd_2x5", "F(2x2, 5x5), a third of the products", is_winograd5, conv_winograd_2x5,
      worth_2},
+    {"winograd_4x3_by_2", "F(4x4, 2x2) on the phases of stride 2", is_winograd3_by_2,
+     conv_winograd_4x3_by_2, worth_by_2},
     {"depthwise", "one channel per group: taps are masked offsets", is_depthwise, conv_depthwise},
     {"direct", "rows lowered once, taps are offsets into them", always, conv_direct},
     {"plain", "the formula itself", always, conv_plain},

@@ -13,7 +13,8 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kLargeImage = 512;  // positions that are worth packing
+constexpr int64_t kLargeImage = 512;  // positions that are worth packing,
+constexpr int64_t kPagePitch = 2048;  // where channels a multiple of this apart share cache sets
 constexpr int64_t kSmallImage = 256;  // positions; products of fewer columns lack room
 
 // (n, c, positions) with one stride per axis, in elements.
@@ -119,8 +120,10 @@ bool map_channels(const ConvParams& p, const Flat<T>& dst, int64_t rows, const F
                            pixels,
                            &table};
       const Images<T> to{{g.c.data, dst.image, dst.channel, dst.position}, pixels, &table};
-      // Read in place, the channels of a large image would lie in a memory page each.
-      if (small || (src.position == 1 && rows > 2 * table.rows && pixels >= kLargeImage)) {
+      const bool apart = src.channel * int64_t(sizeof(T)) % kPagePitch != 0;
+      g.b_in_place = src.position == 1 && apart;
+      if (small ||
+          (src.position == 1 && !apart && rows > 2 * table.rows && pixels >= kLargeImage)) {
         g.b.pack = pack_lanes<T>;
         g.b.context = &from;
       }

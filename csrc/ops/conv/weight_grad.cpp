@@ -22,6 +22,7 @@ constexpr int64_t kLoweredBytes = 384 << 10;  // of a block of channels of one b
 constexpr int64_t kPositions = 2048;  // of one box: a row of dot products in the first cache
 constexpr int64_t kBlockChannels = 32;
 constexpr int64_t kProductRows = 48;  // output channels worth packing the lowered source for
+constexpr int64_t kPartRows = 24;     // of a thread's product: with fewer, gemm sums in other ways
 constexpr int64_t kProductRun = 512;  // longer runs are dot products all the same
 constexpr int64_t kLongRun = 1024;
 constexpr double kPerThread = 1 << 19;  // multiply-adds worth waking a thread for
@@ -78,7 +79,8 @@ class WeightGrad {
       slices_ = std::min(slices_, std::max(kFewSlices, p.n * ceil_div(p.pixels(), t.lanes) / 128));
     // Where there are few slices, threads share the output channels as well.
     const int64_t wanted = ceil_div(4 * num_threads(), slices_ * p.groups);
-    row_parts_ = std::max<int64_t>(1, std::min(wanted, p.o / (4 * t.dot_rows)));
+    const int64_t fewest = mode_ == Sums::product ? kPartRows : 4 * t.dot_rows;
+    row_parts_ = std::max<int64_t>(1, std::min(wanted, p.o / fewest));
   }
 
   bool run() {

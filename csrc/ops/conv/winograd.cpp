@@ -1,4 +1,4 @@
-// Winograd convolution with kernels of 3 x 3 or 5 x 5 taps, stride 1, in three directions; see
+// Winograd convolution with kernels of 3 x 3 or 5 x 5 taps in three directions; see
 // cpu/isa/winograd_kernels.h. A block of tiles is transformed, multiplied point by point as small
 // matrix products, and transformed back.
 #include <algorithm>
@@ -14,18 +14,19 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kNarrowBytes = 640 << 10;  // of a block that one thread keeps to itself
+constexpr int64_t kNarrowBytes = 768 << 10;  // of a block that one thread keeps to itself
 constexpr int64_t kWideBytes = 24 << 20;     // of a block that all threads share
 constexpr int64_t kFewTiles = 160;           // so many hardly pay for the weight
 constexpr int64_t kNarrowTiles = 12;         // a narrow block has at least so many
 constexpr int64_t kManyTiles = 512;          // and a wide one at most so many
+constexpr int64_t kPanelBytes = 256 << 10;   // of panels of the weight that pass by rows of tiles
 constexpr int64_t kTerms = 128;              // of one chain of fused multiply-adds,
 constexpr int64_t kGradTerms = 32;           // shorter over tiles, of which there are many
 constexpr int64_t kGradRows = 126;           // of sums that stay in the second-level cache
 constexpr int64_t kGradBytes = 256 << 10;    // of sums that stay there beside a narrow block
 constexpr int64_t kGradChunks = 8;           // of narrow blocks, with sums of their own
-constexpr int64_t kPatchTiles = 14;          // transformed at a time, in the first-level cache
-constexpr int64_t kPatch = 6 * (4 * kPatchTiles + 2) * 16;
+constexpr int64_t kPatchTiles = 14;          // transformed at a time, with stride 2 fewer
+constexpr int64_t kPatch = 9 * 57 * 16;
 constexpr int64_t kMostTaps = 25;
 constexpr int64_t kFar = 8;  // dilation beyond which images fall into too many
 constexpr int64_t kWeightChannels = 16;
@@ -58,18 +59,26 @@ class Winograd {
         pack_(gemm_table(*kernels().gemm, float()).pack),
         lanes_(k_.lanes),
         points_(t.n * t.n),
+        weights_(t.weights * t.weights),
         taps_(t.r * t.r) {
     const bool back = p.op == ConvOp::grad_input;
     src_ = back ? p.o : p.c;
     dst_ = back ? p.c : p.o;
-    before_y_ = back ? (t.r - 1) * p.dilation[1] - p.before[1] : p.before[1];
-    before_x_ = back ? (t.r - 1) * p.dilation[2] - p.before[2] : p.before[2];
+    const auto before = [&](int axis) {
+      if (!back) return p.before[axis];
+      if (p.stride[axis] == 2) return (1 - p.before[axis]) / 2;
+      return (t.r - 1) * p.dilation[axis] - p.before[axis];
+    };
+    before_y_ = before(1);
+    before_x_ = before(2);
     const int64_t* size = back ? p.in : p.out;
     step_y_ = p.dilation[1];
     step_x_ = p.dilation[2];
     down_ = ceil_div(ceil_div(size[1], step_y_), t.m);
     across_ = ceil_div(ceil_div(size[2], step_x_), t.m);
     tiles_ = p.n * step_y_ * step_x_ * down_ * across_;
+    const int64_t cols = kPatch / 16 / t.n;  // of a patch; the result of a tile may be the larger
+    patch_tiles_ = std::min({kPatchTiles, (cols - t.in) / t.step + 1, cols / t.m});
   }
 
   bool run() {
@@ -119,12 +128,13 @@ class Winograd {
     }
   }
 
-  // Where a piece of a row of tiles begins in the result. With dilation d the image falls into
-  // d x d images of their own, each cut into tiles.
+  // A piece of a row of tiles. With dilation d the image falls into d x d images of their own, each
+  // cut into tiles.
   struct Piece {
-    int64_t n, y, x, count;
-    int64_t at;       // its first tile in the block
-    int64_t channel;  // its first one
+    int64_t n, row, col, count;  // its first tile in its image
+    int64_t part_y, part_x;      // which of the images
+    int64_t at;                  // its first tile in the block
+    int64_t channel;             // its first one
   };
   // Calls f for all pieces.
   template <class F>
@@ -136,10 +146,9 @@ class Winograd {
         const int64_t row = first + i / chunks, base = row * across_;
         const int64_t last = std::min(tiles.end - base, across_);
         const int64_t image = row / down_, part = image % (step_y_ * step_x_);
-        for (int64_t x = std::max<int64_t>(tiles.begin - base, 0); x < last; x += kPatchTiles)
-          f(Piece{image / (step_y_ * step_x_), row % down_ * t_.m * step_y_ + part / step_x_,
-                  x * t_.m * step_x_ + part % step_x_, std::min(kPatchTiles, last - x),
-                  base + x - tiles.begin, i % chunks * lanes_});
+        for (int64_t x = std::max<int64_t>(tiles.begin - base, 0); x < last; x += patch_tiles_)
+          f(Piece{image / (step_y_ * step_x_), row % down_, x, std::min(patch_tiles_, last - x),
+                  part / step_x_, part % step_x_, base + x - tiles.begin, i % chunks * lanes_});
       }
     });
   }
@@ -148,9 +157,10 @@ class Winograd {
                        const Transformed& to) const {
     pieces(tiles, channels, [&](const Piece& p) {
       alignas(64) float patch[kPatch];
-      const int64_t cols = t_.m * p.count + t_.r - 1;
+      const int64_t cols = t_.step * (p.count - 1) + t_.in;
       fetch(v, p.n, first + p.channel, std::min<int64_t>(lanes_, channels - p.channel),
-            p.y - before_y_, p.x - before_x_, t_.n, cols, patch);
+            p.row * t_.step * step_y_ + p.part_y - before_y_,
+            p.col * t_.step * step_x_ + p.part_x - before_x_, t_.in, cols, patch);
       t_.input(patch, cols * lanes_, p.count,
                {out + p.at * to.tile + p.channel, to.tile, to.point});
     });
@@ -161,8 +171,9 @@ class Winograd {
     pieces(tiles, channels, [&](const Piece& p) {
       alignas(64) float patch[kPatch];
       const int64_t cols = t_.m * p.count;
-      fetch(v, p.n, first + p.channel, std::min<int64_t>(lanes_, channels - p.channel), p.y, p.x,
-            t_.m, cols, patch);
+      fetch(v, p.n, first + p.channel, std::min<int64_t>(lanes_, channels - p.channel),
+            p.row * t_.m * step_y_ + p.part_y, p.col * t_.m * step_x_ + p.part_x, t_.m, cols,
+            patch);
       t_.grad(patch, cols * lanes_, p.count, {out + p.at * to.tile + p.channel, to.tile, to.point});
     });
   }
@@ -178,15 +189,16 @@ class Winograd {
       const int64_t channels = std::min(lanes_, most - p.channel);
       t_.output({in + p.at * from.tile + p.channel, from.tile, from.point}, p.count,
                 bias + p.channel, patch, pitch);
-      const int64_t rows = std::min<int64_t>(t_.m, ceil_div(v.shape[3] - p.y, step_y_));
-      const int64_t cols = std::min<int64_t>(t_.m * p.count, ceil_div(v.shape[4] - p.x, step_x_));
+      const int64_t y = p.row * t_.m * step_y_ + p.part_y, x0 = p.col * t_.m * step_x_ + p.part_x;
+      const int64_t rows = std::min<int64_t>(t_.m, ceil_div(v.shape[3] - y, step_y_));
+      const int64_t cols = std::min<int64_t>(t_.m * p.count, ceil_div(v.shape[4] - x0, step_x_));
       const int64_t col = v.strides[4] * step_x_ / item;
       for (int64_t r = 0; r < rows; ++r) {
-        ask(v, p.n, first + p.channel, channels, p.y + r * step_y_, p.x, cols);
+        ask(v, p.n, first + p.channel, channels, y + r * step_y_, x0, cols);
         const float* row = patch + r * pitch;
-        float* to = reinterpret_cast<float*>(
-            v.data + p.n * v.strides[0] + (first + p.channel) * v.strides[1] +
-            (p.y + r * step_y_) * v.strides[3] + p.x * v.strides[4]);
+        float* to = reinterpret_cast<float*>(v.data + p.n * v.strides[0] +
+                                             (first + p.channel) * v.strides[1] +
+                                             (y + r * step_y_) * v.strides[3] + x0 * v.strides[4]);
         if (v.strides[1] == item) {  // channels_last
           pack_(to, col, row, 1, lanes_, channels, cols);
         } else if (col == 1) {
@@ -235,20 +247,46 @@ class Winograd {
     });
   }
 
-  // m = v u for every point.
+  // Where the weight of a point lies.
+  int64_t weight_of(int64_t point) const {
+    const int64_t last = t_.weights - 1;
+    return std::min(point / t_.n, last) * t_.weights + std::min(point % t_.n, last);
+  }
+  // Calls f for all points of a weight.
+  template <class F>
+  void points_of(int64_t weight, F&& f) const {
+    const int64_t last = t_.weights - 1, y = weight / t_.weights, x = weight % t_.weights;
+    for (int64_t i = y; i < (y == last ? t_.n : y + 1); ++i)
+      for (int64_t j = x; j < (x == last ? t_.n : x + 1); ++j) f(i * t_.n + j);
+  }
+
+  // m = v u for every point and some panels of dst channels from first on. Rows of tiles stay in
+  // the first-level cache while some panels of the weight, from the second, pass by.
   void multiply(const float* v, const Transformed& from, const float* u, int64_t u_point, float* m,
-                const Transformed& to, int64_t tiles) const {
-    const int64_t width = ceil_div(dst_, lanes_) * lanes_, panels = ceil_div(width, k_.panel);
-    parallel_for(points_ * panels, 1, [&](int64_t begin, int64_t end) {
+                const Transformed& to, int64_t tiles, Part panels) const {
+    const int64_t width = ceil_div(dst_, lanes_) * lanes_, panel = k_.panel;
+    const int64_t most =
+        std::max<int64_t>(1, kPanelBytes / int64_t(sizeof(float)) / (panel * src_));
+    const int64_t groups = ceil_div(panels.count, most), blocks = ceil_div(src_, kTerms);
+    const int64_t heights = ceil_div(tiles, k_.rows);
+    parallel_for(points_ * groups, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t point = i / panels, col = i % panels * k_.panel;
-        const int64_t blocks = ceil_div(src_, kTerms);
-        for (int64_t b = 0; b < blocks; ++b) {
-          const Part terms = part_of(src_, blocks, b);
-          k_.product({tiles, std::min<int64_t>(k_.panel, width - col), terms.count,
-                      v + point * from.point + terms.begin, from.tile, false,
-                      u + point * u_point + col * src_ + terms.begin * k_.panel, k_.panel,
-                      m + point * to.point + col, to.tile, b > 0});
+        const int64_t point = i / groups;
+        const Part group = part_of(panels.count, groups, i % groups);
+        const float* const a = v + point * from.point;
+        const float* const b = u + weight_of(point) * u_point;
+        float* const c = m + point * to.point;
+        for (int64_t h = 0; h < heights; ++h) {
+          const Part rows = part_of(tiles, heights, h);
+          for (int64_t q = group.begin; q < group.end(); ++q)
+            for (int64_t t = 0; t < blocks; ++t) {
+              const Part terms = part_of(src_, blocks, t);
+              const int64_t col = (panels.begin + q) * panel;
+              k_.product({rows.count, std::min(panel, width - col), terms.count,
+                          a + rows.begin * from.tile + terms.begin, from.tile, false,
+                          b + col * src_ + terms.begin * panel, panel,
+                          c + rows.begin * to.tile + q * panel, to.tile, t > 0});
+            }
         }
       }
     });
@@ -275,16 +313,24 @@ class Winograd {
   // cache of one thread; wide ones share the phases of a large block, so that the weight is read
   // once.
   bool many_tiles(int64_t group, const float* w, const float* bias) const {
-    const int64_t item = sizeof(float), per_tile = points_ * item *
-                                                   (Transformed::floats(src_, lanes_) +
-                                                    Transformed::floats(dst_, lanes_));
-    const bool narrow = kNarrowBytes / per_tile >= kNarrowTiles && tiles_ >= 2 * kNarrowTiles;
-    const int64_t most = narrow ? kNarrowBytes / per_tile
-                                : std::clamp<int64_t>(kWideBytes / per_tile, 1, kManyTiles);
+    // Where a block is too large otherwise, its result is made one panel after the other.
+    const int64_t item = sizeof(float), panels = ceil_div(dst_, k_.panel);
+    const auto tile_bytes = [&](int64_t dst) {
+      return points_ * item *
+             (Transformed::floats(src_, lanes_) + Transformed::floats(dst, lanes_));
+    };
+    const bool whole = kNarrowBytes / tile_bytes(dst_) >= kNarrowTiles;
+    const int64_t narrow_dst = whole ? dst_ : std::min<int64_t>(dst_, k_.panel);
+    const bool narrow =
+        kNarrowBytes / tile_bytes(narrow_dst) >= kNarrowTiles && tiles_ >= 2 * kNarrowTiles;
+    const int64_t width = narrow ? narrow_dst : dst_, sections = width == dst_ ? 1 : panels;
+    const int64_t most = narrow
+                             ? kNarrowBytes / tile_bytes(width)
+                             : std::clamp<int64_t>(kWideBytes / tile_bytes(width), 1, kManyTiles);
     const int64_t blocks = ceil_div(tiles_, most), block = ceil_div(tiles_, blocks);
-    const Transformed from(src_, block, lanes_), to(dst_, block, lanes_);
+    const Transformed from(src_, block, lanes_), to(width, block, lanes_);
     const int64_t u_point = ceil_div(dst_, k_.panel) * k_.panel * src_ + lanes_;
-    const Scratch scratch(bytes_of<float>(times(points_, u_point)));
+    const Scratch scratch(bytes_of<float>(times(weights_, u_point)));
     if (!scratch) return false;
     float* const u = scratch.at<float>(0);
     transform_weights(w, u, u_point);
@@ -297,8 +343,13 @@ class Winograd {
         const Part part = part_of(tiles_, blocks, i);
         const Range tiles{part.begin, part.end()};
         transform_input(v_[1], group * src_, src_, tiles, v, from);
-        multiply(v, from, u, u_point, m, to, tiles.size());
-        transform_output(m, to, tiles, group * dst_, dst_, bias);
+        for (int64_t s = 0; s < sections; ++s) {
+          const Part part = part_of(panels, sections, s);
+          const int64_t first = part.begin * k_.panel;
+          multiply(v, from, u, u_point, m, to, tiles.size(), part);
+          transform_output(m, to, tiles, group * dst_ + first,
+                           std::min(dst_ - first, part.count * k_.panel), bias + first);
+        }
       }
     };
     if (narrow)
@@ -320,9 +371,9 @@ class Winograd {
     const int64_t blocks = ceil_div(src_, kTerms), u_point = kTerms * k_.panel + lanes_;
     std::atomic<bool> ok{true};
     parallel_for(ceil_div(dst_, k_.panel), 1, [&](int64_t begin, int64_t end) {
-      const Scratch space(points_ * (u_point + to.point) * int64_t(sizeof(float)));
+      const Scratch space((weights_ * u_point + points_ * to.point) * int64_t(sizeof(float)));
       if (!space) return ok.store(false, std::memory_order_relaxed);
-      float *const u = space.at<float>(0), *const m = u + points_ * u_point;
+      float *const u = space.at<float>(0), *const m = u + weights_ * u_point;
       for (int64_t i = begin; i < end; ++i) {
         const int64_t dst = i * k_.panel, channels = std::min<int64_t>(k_.panel, dst_ - dst);
         const int64_t width = ceil_div(channels, lanes_) * lanes_;
@@ -332,8 +383,8 @@ class Winograd {
             transform_weight(w, dst + l, terms, u + l, u_point);
           for (int64_t point = 0; point < points_; ++point)
             k_.product({tiles_, width, terms.count, v + point * from.point + terms.begin, from.tile,
-                        false, u + point * u_point, k_.panel, m + point * to.point, to.tile,
-                        b > 0});
+                        false, u + weight_of(point) * u_point, k_.panel, m + point * to.point,
+                        to.tile, b > 0});
         }
         transform_output(m, to, tiles, group * dst_ + dst, channels, bias + dst);
       }
@@ -341,8 +392,8 @@ class Winograd {
     return ok.load();
   }
 
-  // Units of work are some rows and a panel of columns of the weight at all points; where one block
-  // holds all tiles and there are units enough, their sums never leave the second-level cache.
+  // Units of work are some rows and a panel of columns of the weight at one of its points, or at
+  // all of them, where their sums then never leave the second-level cache.
   // Narrow layers go through it in chunks of small blocks, nothing of which passes from one thread
   // to another but the sums of a chunk; these are added in order.
   bool grad_weight(int64_t group) const {
@@ -352,30 +403,35 @@ class Winograd {
     const int64_t parts = ceil_div(o, kGradRows), panels = ceil_div(c, k_.panel);
     const int64_t units = parts * panels;
     const Transformed ws(k_.panel, ceil_div(o, parts), lanes_);
-    const int64_t all = times(times(points_ * item, ws.point), units),
+    const int64_t all = times(times(weights_ * item, ws.point), units),
                   few = kNarrowBytes / per_tile;
     const bool narrow = all <= kGradBytes && few >= kNarrowTiles && tiles_ > few;
     const int64_t chunks = narrow ? std::min(kGradChunks, ceil_div(tiles_, few)) : 1;
     const int64_t most = narrow ? few : std::clamp<int64_t>(kWideBytes / per_tile, 1, kManyTiles);
     const int64_t blocks = ceil_div(ceil_div(tiles_, chunks), most);
     const int64_t block = ceil_div(ceil_div(tiles_, chunks), blocks);
-    const bool local = !narrow && blocks == 1 && units >= num_threads();
+    // A unit alone goes through all transformed data, all units at a point through all sums.
+    const bool local =
+        !narrow && blocks == 1 && units >= num_threads() &&
+        points_ * tiles_ * (c * (parts - 1) + o * (panels - 1)) < 8 * weights_ * c * o;
     const Transformed xs(c, block, lanes_), gs(o, block, lanes_);
     const int64_t transformed = times(points_ * item, xs.point + gs.point);
     const Scratch space(narrow ? 0 : transformed), sums(local ? 0 : all * chunks);
     if (!space || !sums) return false;
-    const auto multiply = [&](const float* v, const float* h, int64_t unit, int64_t point,
+    const auto multiply = [&](const float* v, const float* h, int64_t unit, int64_t weight,
                               int64_t tiles, float* m, bool add) {
       const Part rows = part_of(o, parts, unit / panels);
       const int64_t col = unit % panels * k_.panel, chains = ceil_div(tiles, kGradTerms);
       const int64_t width = ceil_div(std::min<int64_t>(k_.panel, c - col), lanes_) * lanes_;
-      for (int64_t b = 0; b < chains; ++b) {
-        const Part terms = part_of(tiles, chains, b);
-        k_.product({rows.count, width, terms.count,
-                    h + point * gs.point + terms.begin * gs.tile + rows.begin, gs.tile, true,
-                    v + point * xs.point + terms.begin * xs.tile + col, xs.tile,
-                    m + point * ws.point, ws.tile, add || b > 0});
-      }
+      points_of(weight, [&](int64_t point) {
+        for (int64_t b = 0; b < chains; ++b, add = true) {
+          const Part terms = part_of(tiles, chains, b);
+          k_.product({rows.count, width, terms.count,
+                      h + point * gs.point + terms.begin * gs.tile + rows.begin, gs.tile, true,
+                      v + point * xs.point + terms.begin * xs.tile + col, xs.tile,
+                      m + weight * ws.point, ws.tile, add});
+        }
+      });
     };
     std::atomic<bool> ok{true};
     const auto chunk = [&](int64_t begin, int64_t end) {
@@ -388,9 +444,9 @@ class Winograd {
         const Range tiles{whole.begin + part.begin, whole.begin + part.end()};
         transform_input(v_[2], group * c, c, tiles, v, xs);
         transform_grad(v_[1], group * o, o, tiles, h, gs);
-        for (int64_t q = 0; q < units * points_; ++q)
-          multiply(v, h, q / points_, q % points_, tiles.size(),
-                   sums.at<float>(i / blocks * all) + q / points_ * points_ * ws.point,
+        for (int64_t q = 0; q < units * weights_; ++q)
+          multiply(v, h, q / weights_, q % weights_, tiles.size(),
+                   sums.at<float>(i / blocks * all) + q / weights_ * weights_ * ws.point,
                    i % blocks > 0);
       }
     };
@@ -402,18 +458,18 @@ class Winograd {
       transform_input(v_[2], group * c, c, tiles, v, xs);
       transform_grad(v_[1], group * o, o, tiles, h, gs);
       if (local) break;
-      parallel_for(units * points_, 1, [&](int64_t begin, int64_t end) {
+      parallel_for(units * weights_, 1, [&](int64_t begin, int64_t end) {
         for (int64_t q = begin; q < end; ++q)
-          multiply(v, h, q / points_, q % points_, tiles.size(),
-                   sums.at<float>(0) + q / points_ * points_ * ws.point, i > 0);
+          multiply(v, h, q % units, q / units, tiles.size(),
+                   sums.at<float>(0) + q % units * weights_ * ws.point, i > 0);
       });
     }
     if (!ok.load()) return false;
-    parallel_for(chunks > 1 ? units * points_ : 0, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(chunks > 1 ? units * weights_ : 0, 1, [&](int64_t begin, int64_t end) {
       for (int64_t q = begin; q < end; ++q) {
         float* const m = sums.at<float>(0) + q * ws.point;
-        const int64_t rows = part_of(o, parts, q / points_ / panels).count;
-        const int64_t first = q / points_ % panels * k_.panel;
+        const int64_t rows = part_of(o, parts, q / weights_ / panels).count;
+        const int64_t first = q / weights_ % panels * k_.panel;
         const int64_t width = std::min<int64_t>(k_.panel, c - first);
         for (int64_t i = 1; i < chunks; ++i)
           for (int64_t r = 0; r < rows; ++r)
@@ -422,12 +478,12 @@ class Winograd {
       }
     });
     parallel_for(units, 1, [&](int64_t begin, int64_t end) {
-      const Scratch own(local ? points_ * ws.point * item : 0);
+      const Scratch own(local ? weights_ * ws.point * item : 0);
       if (!own) return ok.store(false, std::memory_order_relaxed);
       for (int64_t unit = begin; unit < end; ++unit) {
-        float* const m = local ? own.at<float>(0) : sums.at<float>(0) + unit * points_ * ws.point;
-        for (int64_t point = 0; local && point < points_; ++point)
-          multiply(v, h, unit, point, tiles_, m, false);
+        float* const m = local ? own.at<float>(0) : sums.at<float>(0) + unit * weights_ * ws.point;
+        for (int64_t weight = 0; local && weight < weights_; ++weight)
+          multiply(v, h, unit, weight, tiles_, m, false);
         store_weight(m, ws, part_of(o, parts, unit / panels), unit % panels * k_.panel, group);
       }
     });
@@ -452,33 +508,43 @@ class Winograd {
   const WinogradTable& t_;
   const WinogradKernels& k_;
   void (*const pack_)(float*, int64_t, const float*, int64_t, int64_t, int64_t, int64_t);
-  const int64_t lanes_, points_, taps_;
+  const int64_t lanes_, points_, weights_, taps_;
   int64_t src_, dst_;  // channels of a group
-  int64_t before_y_, before_x_, step_y_, step_x_, down_, across_, tiles_;
+  int64_t before_y_, before_x_, step_y_, step_x_, down_, across_, tiles_, patch_tiles_;
 };
 
 }  // namespace
 
 namespace {
 
-bool applies(const ConvParams& p, const View* v, int64_t taps) {
+bool applies(const ConvParams& p, const View* v, int64_t taps, int64_t stride) {
   if (v[0].dtype != DType::f32 || p.in[0] != 1 || p.out[0] != 1 || p.kernel[0] != 1) return false;
   for (int i = 1; i < 3; ++i)
-    if (p.kernel[i] != taps || p.stride[i] != 1 || p.dilation[i] > kFar) return false;
+    if (p.kernel[i] != taps || p.stride[i] != stride || p.dilation[i] > kFar) return false;
   return p.op == ConvOp::grad_weight || v[0].strides[4] == sizeof(float) ||
          v[0].strides[1] == sizeof(float);
 }
 
 }  // namespace
 
-bool is_winograd3(const ConvParams& p, const View* v) { return applies(p, v, 3); }
-bool is_winograd5(const ConvParams& p, const View* v) { return applies(p, v, 5); }
+bool is_winograd3(const ConvParams& p, const View* v) { return applies(p, v, 3, 1); }
+bool is_winograd5(const ConvParams& p, const View* v) { return applies(p, v, 5, 1); }
+bool is_winograd3_by_2(const ConvParams& p, const View* v) {
+  if (!applies(p, v, 3, 2) || p.dilation[1] != 1 || p.dilation[2] != 1) return false;
+  // Tiles of the gradient of the input begin where only tap 1 reaches.
+  return p.op != ConvOp::grad_input || (p.before[1] % 2 == 1 && p.before[2] % 2 == 1);
+}
 
 bool conv_winograd_2x3(const ConvParams& p, const View* v) {
   return Winograd(p, v, kernels().winograd->two_three).run();
 }
 bool conv_winograd_4x3(const ConvParams& p, const View* v) {
   return Winograd(p, v, kernels().winograd->four_three).run();
+}
+bool conv_winograd_4x3_by_2(const ConvParams& p, const View* v) {
+  const WinogradKernels& k = *kernels().winograd;
+  return Winograd(p, v, p.op == ConvOp::grad_input ? k.four_three_by_2_back : k.four_three_by_2)
+      .run();
 }
 bool conv_winograd_2x5(const ConvParams& p, const View* v) {
   return Winograd(p, v, kernels().winograd->two_five).run();
