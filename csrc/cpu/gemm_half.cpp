@@ -85,10 +85,10 @@ bool small(const Gemm<S>& g, const Source<S>& a, const Source<S>& b, const float
 }  // namespace
 
 template <class S>
-Elements<S>::Elements() : table(&gemm_table(*kernels().gemm, T())), terms(1) {
+Elements<S>::Elements(bool pairs) : table(&gemm_table(*kernels().gemm, T())), terms(1) {
   if constexpr (std::is_same_v<S, bfloat16>)
-    if (const PairTable* pairs = kernels().gemm->pairs) {
-      table = &pairs->gemm;
+    if (pairs && kernels().gemm->pairs != nullptr) {
+      table = &kernels().gemm->pairs->gemm;
       terms = 2;
     }
 }

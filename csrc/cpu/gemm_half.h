@@ -16,7 +16,7 @@ struct Elements {
   const GemmTable<T>* table;
   int64_t terms;  // of an element: 2 where the CPU multiplies pairs, else 1
 
-  Elements();
+  explicit Elements(bool pairs = true);  // pairs: where there are any
   int64_t count(int64_t k) const { return (k + terms - 1) / terms; }  // of k terms
   // dst[p * ld + l] = element p of lane l, whose terms lie at src[l * lane_stride + term *
   // k_stride], zero from the k-th on, for l < count.
