@@ -16,15 +16,9 @@ constexpr int64_t kFewElements = int64_t(1) << 20;  // for so many elements of C
 constexpr int64_t kTurnedTerms = 128, kTurnedLanes = 16;
 
 template <class S>
-struct Source {
-  GemmSource<S> at;
-  int64_t k;  // terms
-  Elements<S> elements;
-};
-template <class S>
 void pack_source(const void* context, float* dst, int64_t ld, int64_t lane, int64_t count,
                  int64_t element, int64_t k) {
-  const auto& s = *static_cast<const Source<S>*>(context);
+  const auto& s = *static_cast<const StoredSource<S>*>(context);
   const int64_t term = element * s.elements.terms;
   s.elements.pack(dst, ld, s.at.data + lane * s.at.lane_stride + term * s.at.k_stride,
                   s.at.lane_stride, s.at.k_stride, count,
@@ -49,7 +43,7 @@ bool lies_in_pairs(const GemmSource<half>&, int64_t) { return false; }
 
 // An operand of `lanes` lanes as elements: where it lies, or in memory of its own.
 template <class S>
-GemmSource<float> prepared(const Source<S>& s, int64_t lanes, float* memory) {
+GemmSource<float> prepared(const StoredSource<S>& s, int64_t lanes, float* memory) {
   if (s.elements.terms == 2 && lies_in_pairs(s.at, s.k))
     return {reinterpret_cast<const float*>(s.at.data), s.at.lane_stride / 2, 1};
   s.elements.pack(memory, lanes, s.at.data, s.at.lane_stride, s.at.k_stride, lanes, s.k);
@@ -58,8 +52,8 @@ GemmSource<float> prepared(const Source<S>& s, int64_t lanes, float* memory) {
 
 // Few rows, or next to nothing: the ways of gemm that pack nothing.
 template <class S>
-bool small(const Gemm<S>& g, const Source<S>& a, const Source<S>& b, const float* row_bias,
-           const float* col_bias) {
+bool small(const Gemm<S>& g, const StoredSource<S>& a, const StoredSource<S>& b,
+           const float* row_bias, const float* col_bias) {
   const int64_t k = a.elements.count(g.k);
   const int64_t sizes[] = {bytes_of<float>(g.m * k), bytes_of<float>(g.n * k)};
   const bool a_lies = a.elements.terms == 2 && lies_in_pairs(a.at, g.k);
@@ -124,6 +118,14 @@ void Elements<S>::pack(T* dst, int64_t ld, const S* src, int64_t lane_stride, in
 }
 
 template <class S>
+GemmSource<float> StoredSource<S>::source() const {
+  GemmSource<float> s;
+  s.pack = pack_source<S>;
+  s.context = this;
+  return s;
+}
+
+template <class S>
 bool gemm_half(const Gemm<S>& given, const float* col_bias) {
   Gemm<S> g = given;
   const float* row_bias = nullptr;
@@ -135,7 +137,7 @@ bool gemm_half(const Gemm<S>& given, const float* col_bias) {
     std::swap(row_bias, col_bias);
   }
   const Elements<S> elements;
-  const Source<S> a{g.a, g.k, elements}, b{g.b, g.k, elements};
+  const StoredSource<S> a{g.a, g.k, elements}, b{g.b, g.k, elements};
   const double work = double(g.m) * double(g.n) * double(g.k);
   const bool lies = elements.terms == 2 && lies_in_pairs(g.n < g.m ? g.a : g.b, g.k);
   const bool few = lies && std::min(g.m, g.n) <= kFewRows && g.m * g.n <= kFewElements;
@@ -145,9 +147,8 @@ bool gemm_half(const Gemm<S>& given, const float* col_bias) {
   product.m = g.m;
   product.n = g.n;
   product.k = elements.count(g.k);
-  product.a.pack = product.b.pack = pack_source<S>;
-  product.a.context = &a;
-  product.b.context = &b;
+  product.a = a.source();
+  product.b = b.source();
   product.c.store = store<S>;
   product.c.context = &g.c;
   product.row_bias = row_bias;
@@ -159,6 +160,8 @@ template struct Elements<half>;
 template struct Elements<bfloat16>;
 template struct Elements<float>;
 template struct Elements<double>;
+template struct StoredSource<half>;
+template struct StoredSource<bfloat16>;
 template bool gemm_half(const Gemm<half>&, const float*);
 template bool gemm_half(const Gemm<bfloat16>&, const float*);
 

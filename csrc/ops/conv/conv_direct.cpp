@@ -13,12 +13,6 @@
 namespace tg {
 namespace {
 
-// Whether the channels of a group are paired: products of bfloat16 where the CPU adds two at once.
-bool pairs_channels(const ConvParams& p, const View& src, int64_t channels) {
-  return src.dtype == DType::bf16 && kernels().gemm->pairs != nullptr && channels > 1 &&
-         (p.groups == 1 || channels % 2 == 0);
-}
-
 // The weight, row-major, its axis of so many source channels in pairs if wanted: `outer` times, in
 // memory for so many elements.
 template <class T>
@@ -34,7 +28,7 @@ const T* weight_values(const View& w, bool pairs, int64_t outer, int64_t channel
 template <class T>
 bool forward(const ConvParams& p, const View* v) {
   const View &y = v[0], &x = v[1], &w = v[2], &bias = v[3];
-  const bool has_bias = bias.data != nullptr, pairs = pairs_channels(p, x, p.c);
+  const bool has_bias = bias.data != nullptr, pairs = sums_pairs(p);
   const int64_t weights = is_row_major<T>(w) ? 0 : bytes_of<T>(w.size());
   const Scratch scratch(weights + (has_bias ? bytes_of<T>(bias.size()) : 0));
   if (!scratch) return false;
@@ -94,7 +88,7 @@ bool grad_input(const ConvParams& p, const View* v) {
   const View &gx = v[0], &g = v[1], &w = v[2];
   // With strides only some taps are read at a time: they come first, [group][tap][o][c].
   const bool strided = p.stride[0] > 1 || p.stride[1] > 1 || p.stride[2] > 1;
-  const bool pairs = pairs_channels(p, g, p.o);
+  const bool pairs = sums_pairs(p);
   const int64_t channels = pairs ? ceil_div(p.o, 2) : p.o;
   const int64_t bytes = bytes_of<T>(p.groups * channels * p.c * p.taps());
   const Scratch scratch(is_row_major<T>(w) ? 0 : bytes), taps_first(strided ? bytes : 0);
@@ -159,6 +153,13 @@ bool run(const ConvParams& p, const View* v) {
 }
 
 }  // namespace
+
+bool sums_pairs(const ConvParams& p) {
+  if (p.dtype != DType::bf16 || kernels().gemm->pairs == nullptr) return false;
+  if (p.op == ConvOp::grad_weight) return p.n > 1;
+  const int64_t channels = p.op == ConvOp::forward ? p.c : p.o;
+  return channels > 1 && (p.groups == 1 || channels % 2 == 0);
+}
 
 bool conv_direct(const ConvParams& p, const View* v) {
   return v[0].dtype == DType::f64 ? run<double>(p, v) : run<float>(p, v);

@@ -346,6 +346,15 @@ const T* row_major_values(const View& v, T* buffer) {
   return buffer;
 }
 
+float value_at(const View& v, int64_t i) {
+  float x = 0;
+  dispatch_single(v.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    x = compute<S>::load(*reinterpret_cast<const S*>(v.data + i * v.strides[0]));
+  });
+  return x;
+}
+
 void paired_values(const View& v, int64_t outer, int64_t length, float* buffer) {
   const int64_t inner = v.size() / (outer * length), pairs = ceil_div(length, 2);
   if (!v.row_major()) {

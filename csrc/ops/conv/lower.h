@@ -139,6 +139,7 @@ template <class T>
 const T* row_major_values(const View& v, T* buffer);
 template <class T>
 bool is_row_major(const View& v);
+float value_at(const View& v, int64_t i);  // of a vector that is computed in float
 void paired_values(const View& v, int64_t outer, int64_t length, float* buffer);
 
 }  // namespace tg

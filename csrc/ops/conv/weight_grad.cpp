@@ -269,11 +269,9 @@ template <class T>
 bool weight_grad(const ConvParams& p, const View* views) {
   const GemmTable<T>* table = &gemm_table(*kernels().gemm, T());
   ConvParams some = p;
-  // Where the CPU adds two products of bfloat16 at once, an image shares elements with the next.
-  bool pairs = false;
+  const bool pairs = sums_pairs(p);
   if constexpr (std::is_same_v<T, float>)
-    if (kernels().gemm->pairs != nullptr && views[0].dtype == DType::bf16 && p.n > 1) {
-      pairs = true;
+    if (pairs) {
       table = &kernels().gemm->pairs->gemm;
       some.n = ceil_div(p.n, 2);
     }
