@@ -78,9 +78,9 @@ def applies(algorithm, case, dtype):
     xs, ws, stride, _, dilation, groups = CASES[case]
     if algorithm.startswith("winograd"):
         taps = (WINOGRAD[algorithm][0],) * 2
-        return dtype == np.float32 and ws[2:] == taps and stride == (1, 1) and max(dilation) <= 8
+        return dtype != np.float64 and ws[2:] == taps and stride == (1, 1) and max(dilation) <= 8
     if algorithm == "depthwise":
-        return dtype == np.float32 and ws[1] == 1 and groups > 1
+        return dtype != np.float64 and ws[1] == 1 and groups > 1
     return algorithm != "plain" or np.prod(xs) * ws[0] * np.prod(ws[2:]) <= 3e5
 
 

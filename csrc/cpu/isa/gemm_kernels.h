@@ -121,12 +121,14 @@ struct HalfTable {
 };
 
 // Products of bfloat16 by instructions that add two of them at once: an element of A or B is a pair
-// of neighbouring terms, C is float32.
+// of terms in the bits of a float, the first one lower; C is float.
 struct PairTable {
   GemmTable<float> gemm;
   // dst[q * ld + l] = the terms 2 q and 2 q + 1 of lane l, zero from the k-th on, for l < count.
-  void (*pack)(uint32_t* dst, int64_t ld, const bfloat16* src, int64_t lane_stride,
-               int64_t k_stride, int64_t count, int64_t k);
+  void (*pack)(float* dst, int64_t ld, const bfloat16* src, int64_t lane_stride, int64_t k_stride,
+               int64_t count, int64_t k);
+  // dst[i] = low[i] and high[i], which is zero where high is nullptr.
+  void (*join)(float* dst, const bfloat16* low, const bfloat16* high, int64_t n);
 };
 
 struct GemmKernels {

@@ -6,6 +6,22 @@
 namespace tg {
 namespace TG_ISA {
 
+// What an element of A and of B is: a number, or (as a float) a pair of bfloat16, whose two
+// products are added at once.
+struct Numbers {
+  template <class V>
+  static TG_INLINE V add_product(V y, V x, V sum) {
+    return fma(y, x, sum);
+  }
+};
+#if defined(TG_DOT_BF16)
+struct Pairs {
+  static TG_INLINE Vec<float> add_product(Vec<float> y, Vec<float> x, Vec<float> sum) {
+    return {_mm512_dpbf16_ps(sum.v, (__m512bh)y.v, (__m512bh)x.v)};
+  }
+};
+#endif
+
 // The sums of a tile, which stay in registers for all of k.
 template <class T, int ROWS, int COLS>
 struct Sums {
@@ -43,7 +59,7 @@ struct Sums {
   }
 };
 
-template <class T, int ROWS, int COLS>
+template <class T, class E, int ROWS, int COLS>
 void tile(const TileArgs<T>& t) {
   using V = Vec<T>;
   Sums<T, ROWS, COLS> sums;
@@ -66,7 +82,7 @@ void tile(const TileArgs<T>& t) {
     for (int i = 0; i < ROWS; ++i) {
       const V y = V::set1(a[i]);
 #pragma GCC unroll 4
-      for (int j = 0; j < COLS; ++j) sums.at[i][j] = fma(y, x[j], sums.at[i][j]);
+      for (int j = 0; j < COLS; ++j) sums.at[i][j] = E::add_product(y, x[j], sums.at[i][j]);
     }
   }
   sums.store(t);
@@ -74,7 +90,7 @@ void tile(const TileArgs<T>& t) {
 
 // TERMS: the terms of a row of A are contiguous, else the rows of a term. LESS: the last vector has
 // fewer than all its lanes, and only these may be read.
-template <class T, int ROWS, int COLS, bool TERMS, bool LESS>
+template <class T, class E, int ROWS, int COLS, bool TERMS, bool LESS>
 TG_INLINE void plain_sums(const PlainTile<T>& t, int last, Sums<T, ROWS, COLS>& sums) {
   using V = Vec<T>;
   constexpr int kBases =
@@ -92,26 +108,26 @@ TG_INLINE void plain_sums(const PlainTile<T>& t, int last, Sums<T, ROWS, COLS>& 
     for (int i = 0; i < ROWS; ++i) {
       const V y = V::set1(a[i / 3][TERMS ? i % 3 * t.a_pitch : i % 3]);
 #pragma GCC unroll 4
-      for (int j = 0; j < COLS; ++j) sums.at[i][j] = fma(y, x[j], sums.at[i][j]);
+      for (int j = 0; j < COLS; ++j) sums.at[i][j] = E::add_product(y, x[j], sums.at[i][j]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < kBases; ++i) a[i] += TERMS ? 1 : t.a_pitch;
   }
 }
 
-template <class T, int ROWS, int COLS, bool TERMS>
+template <class T, class E, int ROWS, int COLS, bool TERMS>
 void plain_tile(const PlainTile<T>& t) {
   Sums<T, ROWS, COLS> sums;
   const int last = int(t.n) - (COLS - 1) * Vec<T>::N;
   if (last == Vec<T>::N)
-    plain_sums<T, ROWS, COLS, TERMS, false>(t, last, sums);
+    plain_sums<T, E, ROWS, COLS, TERMS, false>(t, last, sums);
   else
-    plain_sums<T, ROWS, COLS, TERMS, true>(t, last, sums);
+    plain_sums<T, E, ROWS, COLS, TERMS, true>(t, last, sums);
   sums.store(t);
 }
 
 // TERMS terms of ROWS rows, whose factors stay in registers, are added to the sums in memory.
-template <class T, int ROWS, int TERMS>
+template <class T, class E, int ROWS, int TERMS>
 TG_INLINE void few_terms(const FewRows<T>& f, const T* a, const T* b) {
   using V = Vec<T>;
   V y[ROWS][TERMS];
@@ -127,7 +143,7 @@ TG_INLINE void few_terms(const FewRows<T>& f, const T* a, const T* b) {
     for (int p = 0; p < TERMS; ++p) {
       const V x = load(from + p * pitch);
 #pragma GCC unroll 4
-      for (int i = 0; i < ROWS; ++i) sum[i] = fma(y[i][p], x, sum[i]);
+      for (int i = 0; i < ROWS; ++i) sum[i] = E::add_product(y[i][p], x, sum[i]);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < ROWS; ++i) store(to + i * ld, sum[i]);
@@ -144,14 +160,14 @@ TG_INLINE void few_terms(const FewRows<T>& f, const T* a, const T* b) {
         [rest](T* p, V v) { v.store_n(p, rest); });
 }
 
-template <class T, int ROWS>
+template <class T, class E, int ROWS>
 void few_rows(const FewRows<T>& f) {
   constexpr int kTerms = ROWS == 2 ? 8 : 4;
   const T *a = f.a, *b = f.b;
   int64_t p = 0;
   for (; p + kTerms <= f.k; p += kTerms, a += kTerms * f.a_term, b += kTerms * f.b_pitch)
-    few_terms<T, ROWS, kTerms>(f, a, b);
-  for (; p < f.k; ++p, a += f.a_term, b += f.b_pitch) few_terms<T, ROWS, 1>(f, a, b);
+    few_terms<T, E, ROWS, kTerms>(f, a, b);
+  for (; p < f.k; ++p, a += f.a_term, b += f.b_pitch) few_terms<T, E, ROWS, 1>(f, a, b);
 }
 
 }  // namespace TG_ISA

@@ -14,7 +14,7 @@ extern const GemmKernels gemm_kernels;
 
 namespace {
 
-template <class T, int ROWS, int COLS>
+template <class T, class E, int ROWS, int COLS>
 void dot(const DotArgs<T>& d) {
   using V = Vec<T>;
   V acc[ROWS][COLS];
@@ -39,7 +39,7 @@ void dot(const DotArgs<T>& d) {
       for (int j = 0; j < COLS; ++j) {
         const V x = V::load(b[j] + p);
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i) acc[i][j] = fma(y[i], x, acc[i][j]);
+        for (int i = 0; i < ROWS; ++i) acc[i][j] = E::add_product(y[i], x, acc[i][j]);
       }
     }
     if (left != 0) {
@@ -49,7 +49,7 @@ void dot(const DotArgs<T>& d) {
       for (int j = 0; j < COLS; ++j) {
         const V x = V::load_n(b[j] + vectors, left);
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i) acc[i][j] = fma(y[i], x, acc[i][j]);
+        for (int i = 0; i < ROWS; ++i) acc[i][j] = E::add_product(y[i], x, acc[i][j]);
       }
     }
 #pragma GCC unroll 16
@@ -84,43 +84,43 @@ constexpr int kRows = 14, kWideRows = 6, kDotRows = 4, kDotCols = 6;
 constexpr int kRows = 6, kWideRows = 3, kDotRows = 3, kDotCols = 3;
 #endif
 
-template <class T, int ROWS>
+template <class T, class E, int ROWS>
 constexpr void (*narrow_at())(const TileArgs<T>&) {
-  if constexpr (ROWS <= kRows) return tile<T, ROWS, 1>;
+  if constexpr (ROWS <= kRows) return tile<T, E, ROWS, 1>;
   return nullptr;
 }
-template <class T, int ROWS>
+template <class T, class E, int ROWS>
 constexpr void (*full_at())(const TileArgs<T>&) {
-  if constexpr (ROWS <= kRows) return tile<T, ROWS, 2>;
+  if constexpr (ROWS <= kRows) return tile<T, E, ROWS, 2>;
   return nullptr;
 }
-template <class T, int ROWS>
+template <class T, class E, int ROWS>
 constexpr void (*wide_at())(const TileArgs<T>&) {
-  if constexpr (ROWS <= kWideRows) return tile<T, ROWS, 4>;
+  if constexpr (ROWS <= kWideRows) return tile<T, E, ROWS, 4>;
   return nullptr;
 }
-template <class T, int ROWS, int COLS, bool TERMS>
+template <class T, class E, int ROWS, int COLS, bool TERMS>
 constexpr void (*plain_at())(const PlainTile<T>&) {
-  if constexpr (ROWS <= kRows) return plain_tile<T, ROWS, COLS, TERMS>;
+  if constexpr (ROWS <= kRows) return plain_tile<T, E, ROWS, COLS, TERMS>;
   return nullptr;
 }
-template <class T, int ROWS, int COLS>
+template <class T, class E, int ROWS, int COLS>
 constexpr void (*dot_at())(const DotArgs<T>&) {
-  if constexpr (ROWS <= kDotRows && COLS <= kDotCols) return dot<T, ROWS, COLS>;
+  if constexpr (ROWS <= kDotRows && COLS <= kDotCols) return dot<T, E, ROWS, COLS>;
   return nullptr;
 }
 
-#define TG_ROWS(at, ...)                                                               \
-  {at<T, 1, ##__VA_ARGS__>(),  at<T, 2, ##__VA_ARGS__>(),  at<T, 3, ##__VA_ARGS__>(),  \
-   at<T, 4, ##__VA_ARGS__>(),  at<T, 5, ##__VA_ARGS__>(),  at<T, 6, ##__VA_ARGS__>(),  \
-   at<T, 7, ##__VA_ARGS__>(),  at<T, 8, ##__VA_ARGS__>(),  at<T, 9, ##__VA_ARGS__>(),  \
-   at<T, 10, ##__VA_ARGS__>(), at<T, 11, ##__VA_ARGS__>(), at<T, 12, ##__VA_ARGS__>(), \
-   at<T, 13, ##__VA_ARGS__>(), at<T, 14, ##__VA_ARGS__>()}
-#define TG_DOTS(r)                                          \
-  {dot_at<T, r, 1>(), dot_at<T, r, 2>(), dot_at<T, r, 3>(), \
-   dot_at<T, r, 4>(), dot_at<T, r, 5>(), dot_at<T, r, 6>()}
+#define TG_ROWS(at, ...)                                                                        \
+  {at<T, E, 1, ##__VA_ARGS__>(),  at<T, E, 2, ##__VA_ARGS__>(),  at<T, E, 3, ##__VA_ARGS__>(),  \
+   at<T, E, 4, ##__VA_ARGS__>(),  at<T, E, 5, ##__VA_ARGS__>(),  at<T, E, 6, ##__VA_ARGS__>(),  \
+   at<T, E, 7, ##__VA_ARGS__>(),  at<T, E, 8, ##__VA_ARGS__>(),  at<T, E, 9, ##__VA_ARGS__>(),  \
+   at<T, E, 10, ##__VA_ARGS__>(), at<T, E, 11, ##__VA_ARGS__>(), at<T, E, 12, ##__VA_ARGS__>(), \
+   at<T, E, 13, ##__VA_ARGS__>(), at<T, E, 14, ##__VA_ARGS__>()}
+#define TG_DOTS(r)                                                   \
+  {dot_at<T, E, r, 1>(), dot_at<T, E, r, 2>(), dot_at<T, E, r, 3>(), \
+   dot_at<T, E, r, 4>(), dot_at<T, E, r, 5>(), dot_at<T, E, r, 6>()}
 
-template <class T>
+template <class T, class E = Numbers>
 constexpr GemmTable<T> table(int kc) {
   constexpr int n = Vec<T>::N;
   return {n,
@@ -134,11 +134,11 @@ constexpr GemmTable<T> table(int kc) {
           kDotCols,
           TG_ROWS(narrow_at),
           TG_ROWS(full_at),
-          {wide_at<T, 1>(), wide_at<T, 2>(), wide_at<T, 3>(), wide_at<T, 4>(), wide_at<T, 5>(),
-           wide_at<T, 6>()},
+          {wide_at<T, E, 1>(), wide_at<T, E, 2>(), wide_at<T, E, 3>(), wide_at<T, E, 4>(),
+           wide_at<T, E, 5>(), wide_at<T, E, 6>()},
           {TG_ROWS(plain_at, 1, false), TG_ROWS(plain_at, 1, true)},
           {TG_ROWS(plain_at, 2, false), TG_ROWS(plain_at, 2, true)},
-          {few_rows<T, 1>, few_rows<T, 2>, few_rows<T, 3>, few_rows<T, 4>},
+          {few_rows<T, E, 1>, few_rows<T, E, 2>, few_rows<T, E, 3>, few_rows<T, E, 4>},
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
           fold<T>,
           pack<T>,
@@ -147,70 +147,43 @@ constexpr GemmTable<T> table(int kc) {
 }
 
 #if defined(TG_DOT_BF16)
-template <class T, int ROWS, int COLS>
-void pair_tile(const TileArgs<T>& t) {
-  Sums<T, ROWS, COLS> sums;
-  const T* a = t.a;
-  for (int64_t p = 0; p < t.k; ++p, a += ROWS) {
-    const T* b = t.b + t.offset[p];
-    Vec<T> x[COLS];
-#pragma GCC unroll 4
-    for (int j = 0; j < COLS; ++j) x[j] = Vec<T>::load(b + j * Vec<T>::N);
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
-      const __m512bh y = (__m512bh)Vec<T>::set1(a[i]).v;
-#pragma GCC unroll 4
-      for (int j = 0; j < COLS; ++j)
-        sums.at[i][j].v = _mm512_dpbf16_ps(sums.at[i][j].v, y, (__m512bh)x[j].v);
-    }
+// See PairTable.
+void join(float* dst, const bfloat16* low, const bfloat16* high, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 some = Vec<float>::first(n - i < 16 ? int(n - i) : 16);
+    __m512i x = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, low + i));
+    if (high != nullptr)
+      x = _mm512_or_si512(
+          x,
+          _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, high + i)), 16));
+    _mm512_mask_storeu_epi32(dst + i, some, x);
   }
-  sums.store(t);
 }
 
-uint32_t pair(bfloat16 low, bfloat16 high) { return low.bits | uint32_t(high.bits) << 16; }
-
-void pack_pairs(uint32_t* dst, int64_t ld, const bfloat16* src, int64_t lane_stride,
-                int64_t k_stride, int64_t count, int64_t k) {
+void pack_pairs(float* dst, int64_t ld, const bfloat16* src, int64_t lane_stride, int64_t k_stride,
+                int64_t count, int64_t k) {
   const int64_t pairs = k / 2;
+  if (lane_stride == 1) {
+    for (int64_t q = 0; q < pairs; ++q, src += 2 * k_stride, dst += ld)
+      join(dst, src, src + k_stride, count);
+    if (k % 2 != 0) join(dst, src, nullptr, count);
+    return;
+  }
   if (k_stride == 1 && lane_stride % 2 == 0 && count > 1) {
     // Two neighbours are moved as one number of twice their width.
-    pack((float*)dst, ld, (const float*)src, lane_stride / 2, int64_t(1), count, pairs);
+    pack(dst, ld, (const float*)src, lane_stride / 2, int64_t(1), count, pairs);
   } else {
-    for (int64_t q = 0; q < pairs; ++q) {
-      const bfloat16 *low = src + 2 * q * k_stride, *high = low + k_stride;
-      uint32_t* to = dst + q * ld;
-      if (lane_stride == 1)
-        for (int64_t l = 0; l < count; ++l) to[l] = pair(low[l], high[l]);
-      else
-        for (int64_t l = 0; l < count; ++l)
-          to[l] = pair(low[l * lane_stride], high[l * lane_stride]);
-    }
+    for (int64_t q = 0; q < pairs; ++q)
+      for (int64_t l = 0; l < count; ++l) {
+        const bfloat16* low = src + l * lane_stride + 2 * q * k_stride;
+        dst[q * ld + l] = float_of_bits(low[0].bits | uint32_t(low[k_stride].bits) << 16);
+      }
   }
   for (int64_t l = 0; l < count && k % 2 != 0; ++l)
-    dst[pairs * ld + l] = src[l * lane_stride + (k - 1) * k_stride].bits;
+    dst[pairs * ld + l] = float_of_bits(src[l * lane_stride + (k - 1) * k_stride].bits);
 }
 
-template <class T, int ROWS>
-constexpr void (*pair_narrow_at())(const TileArgs<T>&) {
-  return pair_tile<T, ROWS, 1>;
-}
-template <class T, int ROWS>
-constexpr void (*pair_full_at())(const TileArgs<T>&) {
-  return pair_tile<T, ROWS, 2>;
-}
-template <class T>
-constexpr GemmTable<T> pair_table(int kc) {
-  GemmTable<T> t = table<T>(kc);
-  constexpr void (*narrow[])(const TileArgs<T>&) = TG_ROWS(pair_narrow_at);
-  constexpr void (*full[])(const TileArgs<T>&) = TG_ROWS(pair_full_at);
-  for (int i = 0; i < kRows; ++i) {
-    t.tile_narrow[i] = narrow[i];
-    t.tile_full[i] = full[i];
-  }
-  return t;
-}
-
-const PairTable pair_kernels{pair_table<float>(256), pack_pairs};
+const PairTable pair_kernels{table<float, Pairs>(256), pack_pairs, join};
 constexpr const PairTable* kPairs = &pair_kernels;
 #else
 constexpr const PairTable* kPairs = nullptr;

@@ -44,6 +44,46 @@ TG_INLINE half narrow_to(float f, half*) {
   return {uint16_t(sign | (a >= 0x477ff000 ? large : finite))};
 }
 
+#if defined(TG_ISA_avx512)
+// Calls f with the position and the mask of every sixteen of n lanes.
+template <class F>
+TG_INLINE void each_16(int64_t n, F&& f) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) f(i, __mmask16(-1));
+  if (i < n) f(i, Vec<float>::first(int(n - i)));
+}
+inline void widen_block(float* out, const bfloat16* in, int64_t n) {
+  each_16(n, [&](int64_t i, __mmask16 some) {
+    const __m512i x = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(some, in + i));
+    _mm512_mask_storeu_epi32(out + i, some, _mm512_slli_epi32(x, 16));
+  });
+}
+inline void narrow_block(bfloat16* out, const float* in, int64_t n) {
+  const __m512i half_ulp = _mm512_set1_epi32(0x7fff), one = _mm512_set1_epi32(1);
+  const __m512i quiet = _mm512_set1_epi32(0x40);
+  each_16(n, [&](int64_t i, __mmask16 some) {
+    const __m512 x = _mm512_maskz_loadu_ps(some, in + i);
+    const __m512i u = _mm512_castps_si512(x), high = _mm512_srli_epi32(u, 16);
+    const __m512i even = _mm512_add_epi32(half_ulp, _mm512_and_si512(high, one));
+    const __m512i near = _mm512_srli_epi32(_mm512_add_epi32(u, even), 16);
+    const __m512i bits =
+        _mm512_mask_or_epi32(near, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), high, quiet);
+    _mm256_mask_storeu_epi16(out + i, some, _mm512_cvtepi32_epi16(bits));
+  });
+}
+inline void widen_block(float* out, const half* in, int64_t n) {
+  each_16(n, [&](int64_t i, __mmask16 some) {
+    const __m512 x = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(some, in + i));
+    _mm512_mask_storeu_ps(out + i, some, x);
+  });
+}
+inline void narrow_block(half* out, const float* in, int64_t n) {
+  each_16(n, [&](int64_t i, __mmask16 some) {
+    const __m256i x = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(some, in + i), 0);
+    _mm256_mask_storeu_epi16(out + i, some, x);
+  });
+}
+#else
 inline void widen_block(float* out, const bfloat16* in, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = widen(in[i]);
 }
@@ -67,6 +107,7 @@ inline void narrow_block(half* out, const float* in, int64_t n) {
 #endif
   for (; i < n; ++i) out[i] = narrow_to(in[i], out);
 }
+#endif
 
 }  // namespace TG_ISA
 }  // namespace tg

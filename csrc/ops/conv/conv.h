@@ -19,6 +19,7 @@ struct ConvParams {
   int64_t n, groups;
   int64_t c, o;  // per group
   int64_t in[3], out[3], kernel[3], stride[3], before[3], dilation[3];
+  DType dtype;
 
   int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
   int64_t pixels() const { return out[0] * out[1] * out[2]; }
@@ -54,6 +55,10 @@ bool conv_depthwise(const ConvParams& p, const View* views);
 bool is_patches(const ConvParams& p, const View* views);
 bool conv_patches(const ConvParams& p, const View* views);
 bool conv_plain(const ConvParams& p, const View* views);
+
+// Whether the direct sums add two products of bfloat16 at once: of neighbouring channels, which a
+// group has in pairs unless it is alone, or of images for the weight.
+bool sums_pairs(const ConvParams& p);
 
 // The first algorithm of the list of p.op that applies; prints it under TILEGRAD_VERBOSE=1.
 int choose_conv(const ConvParams& p, const View* views);

@@ -27,7 +27,7 @@ std::atomic<bool> g_winograd{true};
 
 // Vector multiply-adds of the sums themselves, and what F(m x m, r x r) takes instead: products,
 // transforms of tiles, and that of the weight, which many pixels must pay for.
-double direct_cost(const ConvParams& p) { return p.flops() / 32; }
+double direct_cost(const ConvParams& p) { return p.flops() / (sums_pairs(p) ? 64 : 32); }
 double winograd_cost(const ConvParams& p, int64_t m, int64_t n) {
   const int64_t* out = p.op == ConvOp::grad_input && p.stride[1] == 1 ? p.in : p.out;
   double tiles = double(p.n);

@@ -222,6 +222,7 @@ py::object execute(ConvParams p, const Output& out, const View& a, const View& b
     return out.array;
   }
   const ConvViews views = {five_axes(out.view), five_axes(a), five_axes(b), bias};
+  p.dtype = out.view.dtype;
   p.algorithm = choose_conv(p, views);
   run(kernel, p, views, int64_t(std::min(p.flops(), 1e18)));
   return out.array;

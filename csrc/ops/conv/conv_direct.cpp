@@ -13,27 +13,39 @@
 namespace tg {
 namespace {
 
+// The weight, row-major, its axis of so many source channels in pairs if wanted: `outer` times, in
+// memory for so many elements.
+template <class T>
+const T* weight_values(const View& w, bool pairs, int64_t outer, int64_t channels, T* memory) {
+  if constexpr (std::is_same_v<T, float>)
+    if (pairs) {
+      paired_values(w, outer, channels, memory);
+      return memory;
+    }
+  return row_major_values(w, memory);
+}
+
 template <class T>
 bool forward(const ConvParams& p, const View* v) {
   const View &y = v[0], &x = v[1], &w = v[2], &bias = v[3];
-  const bool has_bias = bias.data != nullptr;
-  const int64_t weights = is_row_major<T>(w) ? 0 : w.size();
-  const Scratch scratch((weights + (has_bias ? bias.size() : 0)) * int64_t(sizeof(T)));
+  const bool has_bias = bias.data != nullptr, pairs = sums_pairs(p);
+  const int64_t weights = is_row_major<T>(w) ? 0 : bytes_of<T>(w.size());
+  const Scratch scratch(weights + (has_bias ? bytes_of<T>(bias.size()) : 0));
   if (!scratch) return false;
   Correlation<T> c;
   c.n = p.n;
   c.groups = p.groups;
-  c.src_channels = p.c;
+  c.src_channels = pairs ? ceil_div(p.c, 2) : p.c;
   c.dst_channels = p.o;
   for (int i = 0; i < 3; ++i) c.taps[i] = taps_of(p, i);
-  c.src = x;
+  c.src = {x, pairs ? Source::channels : Source::none};
   c.dst = y;
-  c.w = row_major_values(w, scratch.at<T>(0));
+  c.w = weight_values(w, pairs, p.groups * p.o, p.c, scratch.at<T>(0));
   c.w_src = p.taps();
-  c.w_dst = p.c * p.taps();
+  c.w_dst = c.src_channels * p.taps();
   c.w_group = p.o * c.w_dst;
   for (int64_t t = 0; t < p.taps(); ++t) c.w_tap.push_back(t);
-  if (has_bias) c.bias = row_major_values(bias, scratch.at<T>(weights * int64_t(sizeof(T))));
+  if (has_bias) c.bias = row_major_values(bias, scratch.at<T>(weights));
   return correlate(c);
 }
 
@@ -76,27 +88,29 @@ bool grad_input(const ConvParams& p, const View* v) {
   const View &gx = v[0], &g = v[1], &w = v[2];
   // With strides only some taps are read at a time: they come first, [group][tap][o][c].
   const bool strided = p.stride[0] > 1 || p.stride[1] > 1 || p.stride[2] > 1;
-  const int64_t bytes = bytes_of<T>(w.size());
+  const bool pairs = sums_pairs(p);
+  const int64_t channels = pairs ? ceil_div(p.o, 2) : p.o;
+  const int64_t bytes = bytes_of<T>(p.groups * channels * p.c * p.taps());
   const Scratch scratch(is_row_major<T>(w) ? 0 : bytes), taps_first(strided ? bytes : 0);
   if (!scratch || !taps_first) return false;
   Correlation<T> c;
   c.n = p.n;
   c.groups = p.groups;
-  c.src_channels = p.o;
+  c.src_channels = channels;
   c.dst_channels = p.c;
-  c.src = g;
-  c.w = row_major_values(w, scratch.at<T>(0));
+  c.src = {g, pairs ? Source::channels : Source::none};
+  c.w = weight_values(w, pairs, p.groups, p.o, scratch.at<T>(0));
   c.w_dst = p.taps();
   c.w_src = p.c * p.taps();
-  c.w_group = p.o * c.w_src;
-  const int64_t w_tap = strided ? p.o * p.c : 1;
+  c.w_group = channels * c.w_src;
+  const int64_t w_tap = strided ? channels * p.c : 1;
   if (strided) {
     const auto pack = gemm_table(*kernels().gemm, T()).pack;
     T* const to = taps_first.at<T>(0);
-    parallel_for(p.groups * p.o, 16, [&](int64_t begin, int64_t end) {
+    parallel_for(p.groups * channels, 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        pack(to + i / p.o * c.w_group + i % p.o * p.c, w_tap, c.w + i * c.w_src, p.taps(), 1, p.c,
-             p.taps());
+        pack(to + i / channels * c.w_group + i % channels * p.c, w_tap, c.w + i * c.w_src, p.taps(),
+             1, p.c, p.taps());
     });
     c.w = to;
     c.w_dst = 1;
@@ -139,6 +153,13 @@ bool run(const ConvParams& p, const View* v) {
 }
 
 }  // namespace
+
+bool sums_pairs(const ConvParams& p) {
+  if (p.dtype != DType::bf16 || kernels().gemm->pairs == nullptr) return false;
+  if (p.op == ConvOp::grad_weight) return p.n > 1;
+  const int64_t channels = p.op == ConvOp::forward ? p.c : p.o;
+  return channels > 1 && (p.groups == 1 || channels % 2 == 0);
+}
 
 bool conv_direct(const ConvParams& p, const View* v) {
   return v[0].dtype == DType::f64 ? run<double>(p, v) : run<float>(p, v);

@@ -29,15 +29,13 @@ class Correlator {
         per_block_(std::min(std::max<int64_t>(1, t.kc / taps_), c.src_channels)),
         blocks_(ceil_div(c.src_channels, per_block_)),
         tiles_(ceil_div(c.dst_channels, t.rows)),
-        planar_src_(is_planar<T>(c.src)),
+        planar_src_(is_planar<T>(c.src.view)),
         in_place_(writes_in_place()),
         bundle_(bundle_size()),
         lowering_(lowering()),
         direct_(in_place_ && lowering_.images == 1),
         boxes_(lowering_,
-               times((planar_src_ ? per_block_ : per_block_ + bundle_ * c.src_channels) *
-                         int64_t(sizeof(T)),
-                     lowering_.planes()),
+               int64_t(sizeof(T)) * (times(per_block_, lowering_.planes()) + staged_channels()),
                kLoweredBytes,
                direct_ ? INT64_MAX
                        : std::max<int64_t>(
@@ -86,6 +84,11 @@ class Correlator {
     if (c_.groups == 1 || !channels_last) return 1;
     const int64_t fewer = std::min(c_.src_channels, c_.dst_channels);
     return std::min(c_.groups, ceil_div(kBundleChannels, fewer));
+  }
+
+  // Source channels that are converted at a time.
+  int64_t staged_channels() const {
+    return planar_src_ ? 0 : bundle_ == 1 ? per_block_ : bundle_ * c_.src_channels;
   }
 
   // Full tiles of two vectors take a cycle per row and term, and partial ones not much less.
@@ -142,8 +145,7 @@ class Correlator {
     const int64_t lowered = bytes_of<T>(
         times(per_block_, LoweredBox::channel_size(lowering_, boxes_.largest())) + t_.wide);
     const int64_t rows = planar_src_ ? 0 : most_source_rows(lowering_, boxes_);
-    const int64_t staged_channels = bundle_ == 1 ? per_block_ : bundle_ * c_.src_channels;
-    const int64_t image = bytes_of<T>(times(times(staged_channels, rows), c_.src.shape[4]));
+    const int64_t image = bytes_of<T>(times(times(staged_channels(), rows), c_.src.view.shape[4]));
     const int64_t* counts = boxes_.largest();
     const int64_t staged = direct_ ? 0
                                    : bytes_of<T>(times(bundle_ * c_.dst_channels * lowering_.images,
@@ -182,8 +184,8 @@ class Correlator {
     }
     Planar<T> image{};
     if (bundle_ > 1)
-      image = planar(c_.src, n, first * c_.src_channels, groups * c_.src_channels, box, space.image,
-                     t_);
+      image =
+          planar(c_.src, n, first * c_.src_channels, groups * c_.src_channels, box, space.image);
     for (int64_t g = 0; g < groups; ++g)
       for (int64_t b = 0; b < blocks_; ++b) {
         const int64_t channel = b * per_block_, channels = channels_of(b);
@@ -193,7 +195,7 @@ class Correlator {
             part.data += (g * c_.src_channels + channel) * part.channel;
           else
             part = planar(c_.src, n + i, first * c_.src_channels + channel, channels, box,
-                          space.image, t_);
+                          space.image);
           lower(part, channels, lowering_.axes, box, space.lowered + i * box.image, t_);
         }
         fill_zero(space.lowered + channels * box.channel, t_.wide);
@@ -331,7 +333,10 @@ class Correlator {
 
 template <class T>
 bool correlate(const Correlation<T>& c) {
-  return Correlator<T>(c, gemm_table(*kernels().gemm, T())).run();
+  const GemmTable<T>* table = &gemm_table(*kernels().gemm, T());
+  if constexpr (std::is_same_v<T, float>)
+    if (c.src.pairs != Source::none) table = &kernels().gemm->pairs->gemm;
+  return Correlator<T>(c, *table).run();
 }
 
 template bool correlate<float>(const Correlation<float>&);

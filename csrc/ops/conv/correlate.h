@@ -12,7 +12,8 @@ struct Correlation {
   int64_t n = 0, groups = 1;
   int64_t src_channels = 0, dst_channels = 0;  // per group
   AxisTaps taps[3];
-  View src, dst;  // (n, groups * channels, z, y, x); dst has one element per position
+  Source src;  // (n, groups * channels, z, y, x); src_channels of it may be pairs, as in w
+  View dst;    // one element per position
   // Weight of (group, dst channel, src channel, tap): w[group * w_group + ... + w_tap[tap]].
   const T* w = nullptr;
   int64_t w_group = 0, w_dst = 0, w_src = 0;

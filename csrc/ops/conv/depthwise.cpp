@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "core/parts.h"
+#include "cpu/gemm_half.h"
 #include "cpu/isa/depthwise_kernels.h"
 #include "cpu/isa/kernels.h"
 #include "ops/conv/conv.h"
@@ -15,11 +16,12 @@ namespace tg {
 namespace {
 
 constexpr int64_t kMaskBytes = 1 << 20;  // of a plane
+constexpr int64_t kWidened = 4096;       // values of half types
 constexpr double kPerThread = 1 << 17;   // multiply-adds worth waking a thread for
 
 // Whether positions of a plane follow each other.
 bool flat_planes(const View& v) {
-  int64_t expected = sizeof(float);
+  int64_t expected = itemsize(v.dtype);
   for (int i = 4; i >= 2; --i) {
     if (v.shape[i] != 1 && v.strides[i] != expected) return false;
     expected *= v.shape[i];
@@ -61,7 +63,7 @@ struct Taps {
 }  // namespace
 
 bool is_depthwise(const ConvParams& p, const View* v) {
-  if (v[0].dtype != DType::f32 || p.c != 1 || p.o != 1 || p.groups == 1) return false;
+  if (v[0].dtype == DType::f64 || p.c != 1 || p.o != 1 || p.groups == 1) return false;
   for (int i = 0; i < 3; ++i)
     if (p.stride[i] != 1 || p.in[i] != p.out[i]) return false;
   // Far taps have no offsets that make sense, large planes too many masks.
@@ -76,24 +78,50 @@ bool conv_depthwise(const ConvParams& p, const View* v) {
   const DepthwiseKernels& k = *kernels().depthwise;
   const int64_t taps = p.taps(), channels = p.groups, pixels = p.pixels();
   const Taps table(p, p.op == ConvOp::grad_input, k.lanes);
-  const int64_t item = sizeof(float);
+  const bool half_type = is_half(v[0].dtype);
+  const int64_t item = itemsize(v[0].dtype);
   DepthwiseArgs d{taps, pixels, table.offset.data(), table.masks.data()};
   const auto plane = [](const View& a, int64_t n, int64_t c) {
-    return reinterpret_cast<float*>(a.data + n * a.strides[0] + c * a.strides[1]);
+    return a.data + n * a.strides[0] + c * a.strides[1];
+  };
+  // Some planes along an axis as floats, those of half types in memory; and back.
+  const auto read = [&](const View& a, int64_t n, int64_t c, int64_t count, int axis, float* to) {
+    if (!half_type) return reinterpret_cast<const float*>(plane(a, n, c));
+    dispatch_single(a.dtype, [&](auto tag) {
+      using S = typename decltype(tag)::type;
+      if constexpr (sizeof(S) == 2)
+        for (int64_t i = 0; i < count; ++i)
+          half_table(*kernels().gemm, S())
+              .widen(to + i * pixels,
+                     reinterpret_cast<const S*>(plane(a, n, c) + i * a.strides[axis]), pixels);
+    });
+    return const_cast<const float*>(to);
+  };
+  const auto narrow = [&](const float* from, char* to, int64_t values) {
+    dispatch_single(v[0].dtype, [&](auto tag) {
+      using S = typename decltype(tag)::type;
+      if constexpr (sizeof(S) == 2)
+        half_table(*kernels().gemm, S()).narrow(reinterpret_cast<S*>(to), from, values);
+    });
   };
   std::atomic<bool> ok{true};
   if (p.op == ConvOp::grad_weight) {
     const auto fold = kernels().gemm->f32.fold;
     d.planes = p.n;
-    d.out = v[1].strides[0] / item;
-    d.in = v[2].strides[0] / item;
+    d.out = half_type ? pixels : v[1].strides[0] / item;
+    d.in = half_type ? pixels : v[2].strides[0] / item;
     const int64_t grain = int64_t(kPerThread / double(p.n * pixels * taps + 1)) + 1;
+    const int64_t copy = half_type ? bytes_of<float>(times(p.n, pixels)) : 0;
     parallel_for(channels, grain, [&](int64_t begin, int64_t end) {
-      const Scratch sums(bytes_of<float>(taps * k.lanes));
+      const Scratch sums(2 * copy + bytes_of<float>(taps * (k.lanes + 1)));
       if (!sums) return ok.store(false, std::memory_order_relaxed);
+      float *const lanes = sums.at<float>(2 * copy), *const folded = lanes + taps * k.lanes;
       for (int64_t c = begin; c < end; ++c) {
-        k.weight(d, plane(v[1], 0, c), plane(v[2], 0, c), sums.at<float>(0));
-        fold(sums.at<float>(0), v[0].ptr<float>() + c * taps, taps);
+        k.weight(d, read(v[1], 0, c, p.n, 0, sums.at<float>(0)),
+                 read(v[2], 0, c, p.n, 0, sums.at<float>(copy)), lanes);
+        char* const to = v[0].data + c * taps * item;
+        fold(lanes, half_type ? folded : reinterpret_cast<float*>(to), taps);
+        if (half_type) narrow(folded, to, taps);
       }
     });
     return ok.load();
@@ -105,21 +133,29 @@ bool conv_depthwise(const ConvParams& p, const View* v) {
   const float* const w = row_major_values(v[2], scratch.at<float>(0));
   float* const add = scratch.at<float>(copied);
   for (int64_t c = 0; c < channels; ++c)
-    add[c] = bias.data == nullptr || p.op == ConvOp::grad_input
-                 ? 0.0f
-                 : *reinterpret_cast<const float*>(bias.data + c * bias.strides[0]);
-  d.in = v[1].strides[1] / item;
-  d.out = v[0].strides[1] / item;
+    add[c] = bias.data == nullptr || p.op == ConvOp::grad_input ? 0.0f : value_at(bias, c);
+  d.in = half_type ? pixels : v[1].strides[1] / item;
+  d.out = half_type ? pixels : v[0].strides[1] / item;
   const int64_t grain = int64_t(kPerThread / double(pixels * taps + 1)) + 1;
+  // Planes of half types that are widened at a time stay in the first-level cache.
+  const int64_t some_planes = half_type ? std::max<int64_t>(1, kWidened / pixels) : p.n * channels;
+  const int64_t copy = half_type ? bytes_of<float>(some_planes * pixels) : 0;
   parallel_for(p.n * channels, grain, [&](int64_t begin, int64_t end) {
+    const Scratch space(2 * copy);
+    if (!space) return ok.store(false, std::memory_order_relaxed);
     DepthwiseArgs some = d;
     for (int64_t i = begin; i < end; i += some.planes) {
       const int64_t n = i / channels, c = i % channels;
-      some.planes = std::min(channels - c, end - i);
-      k.correlate(some, w + c * taps, plane(v[1], n, c), add + c, plane(v[0], n, c));
+      some.planes = std::min({channels - c, end - i, some_planes});
+      float* const y =
+          half_type ? space.at<float>(copy) : reinterpret_cast<float*>(plane(v[0], n, c));
+      k.correlate(some, w + c * taps, read(v[1], n, c, some.planes, 1, space.at<float>(0)), add + c,
+                  y);
+      for (int64_t q = 0; half_type && q < some.planes; ++q)
+        narrow(y + q * pixels, plane(v[0], n, c + q), pixels);
     }
   });
-  return true;
+  return ok.load();
 }
 
 }  // namespace tg

@@ -3,11 +3,15 @@
 #include <algorithm>
 
 #include "core/dispatch.h"
+#include "core/parallel.h"
 #include "core/parts.h"
+#include "cpu/gemm_half.h"
 #include "cpu/isa/kernels.h"
 
 namespace tg {
 namespace {
+
+constexpr int64_t kGrain = 1 << 15;  // values worth a thread
 
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
@@ -16,13 +20,44 @@ DType dtype_of_value() {
   return sizeof(T) == 4 ? DType::f32 : DType::f64;
 }
 
-template <class S, class T>
-void widen_row(T* dst, const char* src, int64_t stride, int64_t n) {
-  if constexpr (sizeof(S) == 2 && sizeof(T) == 4)
-    if (stride == sizeof(S))
-      return half_table(*kernels().gemm, S()).widen(dst, reinterpret_cast<const S*>(src), n);
-  for (int64_t i = 0; i < n; ++i)
-    dst[i] = T(compute<S>::load(*reinterpret_cast<const S*>(src + i * stride)));
+// dst[c * ld + i] = position i of channel c of an image and of the next one.
+void join_images(float* dst, int64_t ld, const bfloat16* src, const bfloat16* next, int64_t step,
+                 int64_t channel, int64_t positions, int64_t channels) {
+  constexpr int64_t kPositions = 16, kChannels = 64;
+  const auto join = kernels().gemm->pairs->join;
+  const auto after = [&](int64_t i) { return next == nullptr ? nullptr : next + i; };
+  if (step == 1 || channel != 1) {
+    const int64_t run = step == 1 ? positions : 1;
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t i = 0; i < positions; i += run) {
+        const int64_t at = c * channel + i * step;
+        join(dst + c * ld + i, src + at, after(at), run);
+      }
+    return;
+  }
+  float block[kPositions * kChannels];
+  for (int64_t i = 0; i < positions; i += kPositions)
+    for (int64_t c = 0; c < channels; c += kChannels) {
+      const int64_t rows = std::min(kPositions, positions - i);
+      const int64_t cols = std::min(kChannels, channels - c);
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t at = (i + r) * step + c;
+        join(block + r * kChannels, src + at, after(at), cols);
+      }
+      kernels().gemm->f32.pack(dst + c * ld + i, ld, block, kChannels, 1, rows, cols);
+    }
+}
+
+// The elements of v in row-major order.
+template <class S, class F>
+void each_value(const View& v, F&& f) {
+  int64_t index[kMaxDims] = {0};
+  for (int64_t left = v.size(); left > 0; --left) {
+    const char* from = v.data;
+    for (int i = 0; i < v.ndim; ++i) from += index[i] * v.strides[i];
+    f(*reinterpret_cast<const S*>(from));
+    for (int i = v.ndim - 1; i >= 0 && ++index[i] == v.shape[i]; --i) index[i] = 0;
+  }
 }
 
 // Rows r of count, at coordinate at + (begin + r) * step, that lie in [0, size).
@@ -210,32 +245,42 @@ bool is_row_major(const View& v) {
 }
 
 template <class T>
-Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const LoweredBox& box,
-                 T* buffer, const GemmTable<T>& table) {
-  const int64_t item = itemsize(v.dtype);
-  const char* base = v.data + n * v.strides[0] + first * v.strides[1];
+Planar<T> planar(const Source& s, int64_t n, int64_t first, int64_t channels, const LoweredBox& box,
+                 T* buffer) {
+  const View& v = s.view;
+  const int64_t item = itemsize(v.dtype), each_c = s.pairs == Source::channels ? 2 : 1;
+  const int64_t image_n = s.pairs == Source::images ? 2 * n : n;
+  const char* base = v.data + image_n * v.strides[0] + first * each_c * v.strides[1];
   if (is_planar<T>(v))
     return {reinterpret_cast<const T*>(base), v.strides[1] / item, v.strides[2] / item,
             v.strides[3] / item};
   const int64_t width = v.shape[4], line = width, slice = line * (box.y1 - box.y0);
   const int64_t channel = slice * (box.z1 - box.z0);
   const Planar<T> image{buffer - box.z0 * slice - box.y0 * line, channel, slice, line};
+  // Rows that follow each other are one.
+  const bool merged = width == 1 || v.strides[3] == width * v.strides[4];
+  const int64_t rows = merged ? std::min<int64_t>(1, box.y1 - box.y0) : box.y1 - box.y0;
+  const int64_t run = merged ? slice : width;
+  const int64_t step = (width == 1 ? v.strides[3] : v.strides[4]) / item;
   dispatch_float("conv", v.dtype, [&](auto tag) {
     using S = typename decltype(tag)::type;
-    for (int64_t z = box.z0; z < box.z1; ++z)
-      for (int64_t y = box.y0; y < box.y1; ++y) {
-        const char* from = base + z * v.strides[2] + y * v.strides[3];
-        T* to = buffer + (z - box.z0) * slice + (y - box.y0) * line;
-        if constexpr (std::is_same_v<S, T>) {  // lanes: positions of the row; terms: channels
-          table.pack(to, channel, reinterpret_cast<const T*>(from), v.strides[4] / item,
-                     v.strides[1] / item, width, channels);
-        } else {
-          for (int64_t c = 0; c < channels; ++c)
-            for (int64_t x = 0; x < width; ++x)
-              to[c * channel + x] = T(compute<S>::load(
-                  *reinterpret_cast<const S*>(from + c * v.strides[1] + x * v.strides[4])));
+    if constexpr (std::is_same_v<compute_t<S>, T>) {
+      const Elements<S> elements(s.pairs == Source::channels);
+      const int64_t terms = std::min(channels * each_c, v.shape[1] - first * each_c);
+      for (int64_t z = box.z0; z < box.z1; ++z)
+        for (int64_t y = 0; y < rows; ++y) {
+          const S* from =
+              reinterpret_cast<const S*>(base + z * v.strides[2] + (box.y0 + y) * v.strides[3]);
+          T* to = buffer + (z - box.z0) * slice + y * line;
+          if constexpr (std::is_same_v<S, bfloat16>)
+            if (s.pairs == Source::images) {
+              const S* next = image_n + 1 < v.shape[0] ? from + v.strides[0] / item : nullptr;
+              join_images(to, channel, from, next, step, v.strides[1] / item, run, channels);
+              continue;
+            }
+          elements.pack(to, channel, from, step, v.strides[1] / item, run, terms);
         }
-      }
+    }
   });
   return image;
 }
@@ -288,25 +333,57 @@ const T* row_major_values(const View& v, T* buffer) {
   if (is_row_major<T>(v)) return v.ptr<T>();
   dispatch_float("conv", v.dtype, [&](auto tag) {
     using S = typename decltype(tag)::type;
+    if constexpr (sizeof(S) == 2 && sizeof(T) == 4)
+      if (v.row_major()) {
+        const auto widen = half_table(*kernels().gemm, S()).widen;
+        return parallel_for(v.size(), kGrain, [&](int64_t begin, int64_t end) {
+          widen(buffer + begin, v.ptr<S>() + begin, end - begin);
+        });
+      }
     T* to = buffer;
-    int64_t index[kMaxDims] = {0};
-    for (int64_t left = v.size(); left > 0; --left) {
-      const char* from = v.data;
-      for (int i = 0; i < v.ndim; ++i) from += index[i] * v.strides[i];
-      *to++ = T(compute<S>::load(*reinterpret_cast<const S*>(from)));
-      for (int i = v.ndim - 1; i >= 0 && ++index[i] == v.shape[i]; --i) index[i] = 0;
-    }
+    each_value<S>(v, [&](S x) { *to++ = T(compute<S>::load(x)); });
   });
   return buffer;
 }
 
-#define TG_INSTANCES(T)                                                                       \
-  template bool is_planar<T>(const View&);                                                    \
-  template bool is_row_major<T>(const View&);                                                 \
-  template Planar<T> planar<T>(const View&, int64_t, int64_t, int64_t, const LoweredBox&, T*, \
-                               const GemmTable<T>&);                                          \
-  template void lower<T>(const Planar<T>&, int64_t, const AxisPlan*, const LoweredBox&, T*,   \
-                         const GemmTable<T>&);                                                \
+float value_at(const View& v, int64_t i) {
+  float x = 0;
+  dispatch_single(v.dtype, [&](auto tag) {
+    using S = typename decltype(tag)::type;
+    x = compute<S>::load(*reinterpret_cast<const S*>(v.data + i * v.strides[0]));
+  });
+  return x;
+}
+
+void paired_values(const View& v, int64_t outer, int64_t length, float* buffer) {
+  const int64_t inner = v.size() / (outer * length), pairs = ceil_div(length, 2);
+  if (!v.row_major()) {
+    bfloat16* const halves = reinterpret_cast<bfloat16*>(buffer);
+    std::fill_n(buffer, outer * pairs * inner, 0.0f);
+    int64_t i = 0;
+    each_value<bfloat16>(v, [&](bfloat16 x) {
+      const int64_t row = i / inner, l = row % length;
+      halves[((row / length * pairs + l / 2) * inner + i++ % inner) * 2 + l % 2] = x;
+    });
+    return;
+  }
+  const auto join = kernels().gemm->pairs->join;
+  const bfloat16* const values = v.ptr<bfloat16>();
+  parallel_for(outer * pairs, ceil_div(kGrain, inner), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t q = i % pairs;
+      const bfloat16* low = values + (i / pairs * length + 2 * q) * inner;
+      join(buffer + i * inner, low, 2 * q + 1 < length ? low + inner : nullptr, inner);
+    }
+  });
+}
+
+#define TG_INSTANCES(T)                                                                          \
+  template bool is_planar<T>(const View&);                                                       \
+  template bool is_row_major<T>(const View&);                                                    \
+  template Planar<T> planar<T>(const Source&, int64_t, int64_t, int64_t, const LoweredBox&, T*); \
+  template void lower<T>(const Planar<T>&, int64_t, const AxisPlan*, const LoweredBox&, T*,      \
+                         const GemmTable<T>&);                                                   \
   template const T* row_major_values<T>(const View&, T*);
 TG_INSTANCES(float)
 TG_INSTANCES(double)

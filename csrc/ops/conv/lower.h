@@ -109,25 +109,37 @@ struct Planar {
   int64_t channel, slice, line;
 };
 
+// What is lowered: (n, c, z, y, x), or pairs of bfloat16 that share an element, see PairTable: the
+// channels or images 2 i and 2 i + 1. Those of a group are even in number, unless it is alone.
+struct Source {
+  enum Pairs { none, channels, images };
+  View view;
+  Pairs pairs = none;
+};
+
 // Whether v (n, c, z, y, x) can be read as it lies.
 template <class T>
 bool is_planar(const View& v);
 
 // Channels [first, first + channels) of image n, as they lie or what the box reads of them
-// converted into buffer.
+// converted into buffer. Pairs count as one.
 template <class T>
-Planar<T> planar(const View& v, int64_t n, int64_t first, int64_t channels, const LoweredBox& box,
-                 T* buffer, const GemmTable<T>& table);
+Planar<T> planar(const Source& s, int64_t n, int64_t first, int64_t channels, const LoweredBox& box,
+                 T* buffer);
 
 // Lowers one image of a box; dst is where its first plane begins.
 template <class T>
 void lower(const Planar<T>& image, int64_t channels, const AxisPlan* axes, const LoweredBox& box,
            T* dst, const GemmTable<T>& table);
 
-// v as row-major values of T: as it lies, or converted into buffer.
+// v as row-major values of T: as it lies, or converted into buffer. Of bfloat16, paired_values
+// makes pairs along an axis of v seen as (outer, length, inner), (outer, ceil(length / 2), inner)
+// elements.
 template <class T>
 const T* row_major_values(const View& v, T* buffer);
 template <class T>
 bool is_row_major(const View& v);
+float value_at(const View& v, int64_t i);  // of a vector that is computed in float
+void paired_values(const View& v, int64_t outer, int64_t length, float* buffer);
 
 }  // namespace tg

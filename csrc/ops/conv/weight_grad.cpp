@@ -34,8 +34,9 @@ enum class Sums { dots, vectors, product };
 template <class T>
 class WeightGrad {
  public:
-  WeightGrad(const ConvParams& p, const View* v, const GemmTable<T>& t)
-      : p_(p), gw_(v[0]), g_(v[1]), x_(v[2]), t_(t), taps_(p.taps()) {
+  // pairs: of images; p.n counts them.
+  WeightGrad(const ConvParams& p, const View* v, const GemmTable<T>& t, bool pairs)
+      : p_(p), gw_(v[0]), g_(v[1]), x_(v[2]), t_(t), pairs_(pairs), taps_(p.taps()) {
     AxisTaps taps[3], outs[3];
     for (int i = 0; i < 3; ++i) {
       taps[i] = taps_of(p, i);
@@ -156,6 +157,8 @@ class WeightGrad {
     return ok;
   }
 
+  Source source(const View& v) const { return {v, pairs_ ? Source::images : Source::none}; }
+
   // The rows of g that belong to a box: element (row, image, slice z, position of the slice).
   struct Rows {
     const T* data;
@@ -164,7 +167,7 @@ class WeightGrad {
   Rows rows_of_g(int64_t n, int64_t first, int64_t count, const Space& s) const {
     const Box& box = s.g.box;
     for (int64_t i = 0; i < s.g.images; ++i) {
-      const Planar<T> g = planar(g_, n + i, first, count, s.g, s.g_image, t_);
+      const Planar<T> g = planar(source(g_), n + i, first, count, s.g, s.g_image);
       if (g_in_place_)
         return {g.data + box.begin[0] * g.slice + box.begin[1] * g.line + box.begin[2], g.channel,
                 g_.strides[0] / int64_t(sizeof(T)), g.slice};
@@ -189,7 +192,7 @@ class WeightGrad {
     for (int64_t c = 0; c < p_.c; c += per_block_) {
       const int64_t channels = std::min(per_block_, p_.c - c);
       for (int64_t i = 0; i < images; ++i) {
-        const Planar<T> x = planar(x_, n + i, group * p_.c + c, channels, s.x, s.x_image, t_);
+        const Planar<T> x = planar(source(x_), n + i, group * p_.c + c, channels, s.x, s.x_image);
         lower(x, channels, lowering_.axes, s.x, s.lowered + i * s.x.image, t_);
       }
       if (mode_ == Sums::product) {
@@ -218,6 +221,7 @@ class WeightGrad {
   bool multiply(const Rows& g, int64_t rows, const GemmSource<T>& x, int64_t terms, int64_t run,
                 T* sums) const {
     Gemm<T> product;
+    product.table = &t_;
     product.m = rows;
     product.n = terms;
     product.k = run;
@@ -251,6 +255,7 @@ class WeightGrad {
   const ConvParams& p_;
   const View &gw_, &g_, &x_;
   const GemmTable<T>& t_;
+  const bool pairs_;
   const int64_t taps_;
   Sums mode_ = Sums::dots;
   bool g_in_place_;
@@ -264,7 +269,15 @@ class WeightGrad {
 
 template <class T>
 bool weight_grad(const ConvParams& p, const View* views) {
-  return WeightGrad<T>(p, views, gemm_table(*kernels().gemm, T())).run();
+  const GemmTable<T>* table = &gemm_table(*kernels().gemm, T());
+  ConvParams some = p;
+  const bool pairs = sums_pairs(p);
+  if constexpr (std::is_same_v<T, float>)
+    if (pairs) {
+      table = &kernels().gemm->pairs->gemm;
+      some.n = ceil_div(p.n, 2);
+    }
+  return WeightGrad<T>(some, views, *table, pairs).run();
 }
 
 template bool weight_grad<float>(const ConvParams&, const View*);

@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "core/parts.h"
+#include "cpu/gemm_half.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/winograd_kernels.h"
 #include "ops/conv/conv.h"
@@ -110,7 +111,7 @@ class Winograd {
   // dilation, zero outside the image.
   void fetch(const View& v, int64_t n, int64_t channel, int64_t channels, int64_t y, int64_t x,
              int64_t rows, int64_t cols, float* patch) const {
-    const int64_t row = cols * lanes_, item = sizeof(float);
+    const int64_t row = cols * lanes_, item = itemsize(v.dtype);
     const int64_t left = std::clamp<int64_t>(ceil_div(-x, step_x_), 0, cols);
     const int64_t right = std::clamp<int64_t>(ceil_div(v.shape[4] - x, step_x_), left, cols);
     const char* base = v.data + n * v.strides[0] + channel * v.strides[1];
@@ -121,10 +122,13 @@ class Winograd {
       if (outside) continue;
       fill_zero(patch, left * lanes_);
       fill_zero(patch + right * lanes_, (cols - right) * lanes_);
-      pack_(patch + left * lanes_, lanes_,
-            reinterpret_cast<const float*>(base + y * v.strides[3] +
-                                           (x + left * step_x_) * v.strides[4]),
-            v.strides[1] / item, v.strides[4] * step_x_ / item, channels, right - left);
+      const char* from = base + y * v.strides[3] + (x + left * step_x_) * v.strides[4];
+      dispatch_single(v.dtype, [&](auto tag) {
+        using S = typename decltype(tag)::type;
+        Elements<S>(false).pack(patch + left * lanes_, lanes_, reinterpret_cast<const S*>(from),
+                                v.strides[1] / item, v.strides[4] * step_x_ / item, channels,
+                                right - left);
+      });
     }
   }
 
@@ -178,11 +182,27 @@ class Winograd {
     });
   }
 
+  // Rounds `cols` vectors of some channels, the result at to with the given steps in elements.
+  template <class S>
+  void narrow(const float* row, S* to, int64_t channel, int64_t col, int64_t channels,
+              int64_t cols) const {
+    const auto narrow = half_table(*kernels().gemm, S()).narrow;
+    if (channel == 1) {
+      for (int64_t x = 0; x < cols; ++x) narrow(to + x * col, row + x * lanes_, channels);
+      return;
+    }
+    alignas(64) float turned[kPatch];
+    pack_(turned, cols, row, lanes_, 1, cols, channels);
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t x = 0, n = col == 1 ? cols : 1; x < cols; x += n)
+        narrow(to + c * channel + x * col, turned + c * cols + x, n);
+  }
+
   // channels of the result from first on.
   void transform_output(float* in, const Transformed& from, Range tiles, int64_t first,
                         int64_t most, const float* bias) const {
     const View& v = v_[0];
-    const int64_t item = sizeof(float);
+    const int64_t item = itemsize(v.dtype);
     pieces(tiles, most, [&](const Piece& p) {
       alignas(64) float patch[kPatch];
       const int64_t pitch = t_.m * p.count * lanes_;
@@ -199,7 +219,13 @@ class Winograd {
         float* to = reinterpret_cast<float*>(v.data + p.n * v.strides[0] +
                                              (first + p.channel) * v.strides[1] +
                                              (y + r * step_y_) * v.strides[3] + x0 * v.strides[4]);
-        if (v.strides[1] == item) {  // channels_last
+        if (is_half(v.dtype)) {
+          dispatch_single(v.dtype, [&](auto tag) {
+            using S = typename decltype(tag)::type;
+            if constexpr (sizeof(S) == 2)
+              narrow(row, reinterpret_cast<S*>(to), v.strides[1] / item, col, channels, cols);
+          });
+        } else if (v.strides[1] == item) {  // channels_last
           pack_(to, col, row, 1, lanes_, channels, cols);
         } else if (col == 1) {
           pack_(to, v.strides[1] / item, row, lanes_, 1, cols, channels);
@@ -302,8 +328,7 @@ class Winograd {
     float* const add = scratch.at<float>(0);
     fill_zero(add, padded);
     if (!back && bias.data != nullptr)
-      for (int64_t i = 0; i < dst_; ++i)
-        add[i] = *reinterpret_cast<const float*>(bias.data + (group * dst_ + i) * bias.strides[0]);
+      for (int64_t i = 0; i < dst_; ++i) add[i] = value_at(bias, group * dst_ + i);
     const float* values =
         row_major_values(w, scratch.at<float>(biases)) + group * p_.o * p_.c * taps_;
     return tiles_ <= kFewTiles ? few_tiles(group, values, add) : many_tiles(group, values, add);
@@ -492,14 +517,23 @@ class Winograd {
 
   void store_weight(const float* m, const Transformed& from, Part rows, int64_t col,
                     int64_t group) const {
-    float* const out = v_[0].ptr<float>() + group * p_.o * p_.c * taps_;
+    const int64_t out = group * p_.o * p_.c * taps_;
     const int64_t end = std::min<int64_t>(col + k_.panel, p_.c);
-    alignas(64) float taps[kMostTaps * 16];
+    alignas(64) float taps[kMostTaps * 16], turned[kMostTaps * 16];
     for (int64_t r = 0; r < rows.count; ++r)
       for (int64_t c = col; c < end; c += lanes_) {
         t_.grad_weight(m + r * from.tile + c - col, from.point, taps);
-        pack_(out + ((rows.begin + r) * p_.c + c) * taps_, taps_, taps, lanes_, 1, taps_,
-              std::min(lanes_, end - c));
+        const int64_t to = out + ((rows.begin + r) * p_.c + c) * taps_;
+        const int64_t channels = std::min(lanes_, end - c);
+        dispatch_single(v_[0].dtype, [&](auto tag) {
+          using S = typename decltype(tag)::type;
+          if constexpr (sizeof(S) == 2) {
+            pack_(turned, taps_, taps, lanes_, 1, taps_, channels);
+            half_table(*kernels().gemm, S()).narrow(v_[0].ptr<S>() + to, turned, channels * taps_);
+          } else {
+            pack_(v_[0].ptr<float>() + to, taps_, taps, lanes_, 1, taps_, channels);
+          }
+        });
       }
   }
 
@@ -518,11 +552,11 @@ class Winograd {
 namespace {
 
 bool applies(const ConvParams& p, const View* v, int64_t taps, int64_t stride) {
-  if (v[0].dtype != DType::f32 || p.in[0] != 1 || p.out[0] != 1 || p.kernel[0] != 1) return false;
+  if (v[0].dtype == DType::f64 || p.in[0] != 1 || p.out[0] != 1 || p.kernel[0] != 1) return false;
   for (int i = 1; i < 3; ++i)
     if (p.kernel[i] != taps || p.stride[i] != stride || p.dilation[i] > kFar) return false;
-  return p.op == ConvOp::grad_weight || v[0].strides[4] == sizeof(float) ||
-         v[0].strides[1] == sizeof(float);
+  return p.op == ConvOp::grad_weight || v[0].strides[4] == itemsize(v[0].dtype) ||
+         v[0].strides[1] == itemsize(v[0].dtype);
 }
 
 }  // namespace

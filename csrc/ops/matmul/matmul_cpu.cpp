@@ -9,9 +9,7 @@
 #include "core/parallel.h"
 #include "core/parts.h"
 #include "core/run.h"
-#include "cpu/gemm.h"
-#include "cpu/isa/gemm_kernels.h"
-#include "cpu/isa/kernels.h"
+#include "cpu/gemm_half.h"
 
 namespace tg {
 namespace {
@@ -30,86 +28,17 @@ struct Sizes {
   int64_t m, n, k;
 };
 
-// float16 and bfloat16 are widened as they are packed and rounded once, as C is stored.
-template <class S>
-void pack_half(const void* context, float* dst, int64_t ld, int64_t lane, int64_t count,
-               int64_t term, int64_t k) {
-  constexpr int64_t kTerms = 256;
-  const auto& s = *static_cast<const GemmSource<S>*>(context);
-  const auto widen = half_table(*kernels().gemm, S()).widen;
-  const S* src = s.data + lane * s.lane_stride + term * s.k_stride;
-  if (s.lane_stride == 1) {
-    for (int64_t p = 0; p < k; ++p) widen(dst + p * ld, src + p * s.k_stride, count);
-  } else if (s.k_stride == 1) {
-    float row[kTerms];
-    for (int64_t l = 0; l < count; ++l)
-      for (int64_t p = 0; p < k; p += kTerms) {
-        const int64_t n = std::min(kTerms, k - p);
-        widen(row, src + l * s.lane_stride + p, n);
-        for (int64_t q = 0; q < n; ++q) dst[(p + q) * ld + l] = row[q];
-      }
-  } else {
-    for (int64_t p = 0; p < k; ++p)
-      for (int64_t l = 0; l < count; ++l)
-        dst[p * ld + l] = to_float(src[l * s.lane_stride + p * s.k_stride]);
-  }
-}
-template <class S>
-void store_half(const void* context, const float* block, int64_t ld, int64_t row, int64_t rows,
-                int64_t col, int64_t cols) {
-  const auto& c = *static_cast<const Matrix<S>*>(context);
-  const auto narrow = half_table(*kernels().gemm, S()).narrow;
-  for (int64_t i = 0; i < rows; ++i)  // C is fresh: its rows are contiguous
-    narrow(c.data + (row + i) * c.row_stride + col, block + i * ld, cols);
-}
-
-struct Pairs {
-  GemmSource<bfloat16> source;
-  int64_t k;
-};
-void pack_pairs(const void* context, float* dst, int64_t ld, int64_t lane, int64_t count,
-                int64_t pair, int64_t pairs) {
-  const auto& p = *static_cast<const Pairs*>(context);
-  const GemmSource<bfloat16>& s = p.source;
-  kernels().gemm->pairs->pack(reinterpret_cast<uint32_t*>(dst), ld,
-                              s.data + lane * s.lane_stride + 2 * pair * s.k_stride, s.lane_stride,
-                              s.k_stride, count, std::min(2 * pairs, p.k - 2 * pair));
-}
-
 // bias: n values, contiguous, or nullptr.
 template <class S>
 bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const compute_t<S>* bias) {
-  Gemm<compute_t<S>> g;
+  Gemm<S> g;
   g.m = z.m;
   g.n = z.n;
   g.k = z.k;
-  g.col_bias = bias;
-  if constexpr (std::is_same_v<S, compute_t<S>>) {
-    g.a = {a.data, a.row_stride, a.col_stride};
-    g.b = {b.data, b.col_stride, b.row_stride};
-    g.c = {c.data, c.row_stride, c.col_stride};
-    return gemm(g);
-  } else {
-    const GemmSource<S> from_a{a.data, a.row_stride, a.col_stride};
-    const GemmSource<S> from_b{b.data, b.col_stride, b.row_stride};
-    g.c.store = store_half<S>;
-    g.c.context = &c;
-    if constexpr (std::is_same_v<S, bfloat16>) {
-      if (const PairTable* pairs = kernels().gemm->pairs) {
-        const Pairs pairs_of_a{from_a, z.k}, pairs_of_b{from_b, z.k};
-        g.table = &pairs->gemm;
-        g.k = ceil_div(z.k, 2);
-        g.a.pack = g.b.pack = pack_pairs;
-        g.a.context = &pairs_of_a;
-        g.b.context = &pairs_of_b;
-        return gemm(g);
-      }
-    }
-    g.a.pack = g.b.pack = pack_half<S>;
-    g.a.context = &from_a;
-    g.b.context = &from_b;
-    return gemm(g);
-  }
+  g.a = {a.data, a.row_stride, a.col_stride};
+  g.b = {b.data, b.col_stride, b.row_stride};
+  g.c = {c.data, c.row_stride, c.col_stride};
+  return gemm_stored(g, bias);
 }
 
 // Integers wrap: the sums are unsigned and at least as wide as int.
