@@ -222,7 +222,11 @@ class Fuzzer:
             return self.pick(["C", "K", "x"])
         if name in ("size", "low", "high", "key", "offset", "ignore_index", "divisor", "step"):
             return self.number(-2, 12)
-        if name in ("keepdims", "ceil_mode", "count_include_pad", "accumulate"):
+        if name == "residual" and kernel == "batch_norm":
+            return None if f(0.5) else self.array()
+        if name in (
+            "keepdims", "ceil_mode", "count_include_pad", "accumulate", "relu", "residual"
+        ):  # fmt: skip
             return bool(f(0.5))
         if name == "power":
             return self.pick([2.0, np.inf, 1.0])

@@ -128,3 +128,86 @@ def test_radial_basis_with_given_centers():
     assert not list(m.parameters()) and list(m.state_dict()) == ["centers"]
     with pytest.raises(ShapeError, match=r"centers expects \(3, 2\), got \(2, 3\)"):
         nn.RadialBasis(2, 3, centers=tg.zeros(2, 3))
+
+
+# --- batch norm and what follows it ---------------------------------------------------------------
+def _norm_and_inputs(dtype, layout, training):
+    rng = np.random.default_rng(0)
+    norm = nn.BatchNorm2d(5, dtype=dtype).train(training)
+    with tg.no_grad():
+        norm.weight.copy_(tg.tensor(rng.standard_normal(5)))
+        norm.bias.copy_(tg.tensor(rng.standard_normal(5)))
+    x, z, g = (tg.tensor(rng.standard_normal((4, 5, 6, 7)), dtype=dtype) for _ in range(3))
+    x, z = (t.contiguous(memory_format=layout).requires_grad_() for t in (x, z))
+    return norm, x, z, g
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+@pytest.mark.parametrize("layout", [tg.contiguous_format, tg.channels_last], ids=str)
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64], ids=str)
+@pytest.mark.parametrize("added", [False, True], ids=["relu", "add_relu"])
+def test_the_fused_norm_has_the_bits_of_its_parts(added, dtype, layout, training):
+    results = []
+    for fused in (True, False):
+        norm, x, z, g = _norm_and_inputs(dtype, layout, training)
+        if fused:
+            y = norm(x, z if added else None, True)
+        else:
+            y = tg.relu(norm(x) + z if added else norm(x))
+        leaves = [x, norm.weight, norm.bias, *([z] if added else [])]
+        with tg.no_grad():
+            alone = norm(x, z if added else None, True)
+        grads = tg.autograd.grad(y, leaves, g)
+        results.append([y, alone, *grads, norm.running_mean, norm.running_var])
+    assert (results[0][0] == 0).any() and (results[0][0] > 0).any()
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+
+
+class _Unfused(nn.BatchNorm2d):
+    def forward(self, input):
+        return super().forward(input)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, _Unfused])
+def test_sequential_fuses_norm_and_relu_unless_someone_looks(norm):
+    """A hook of either module sees what it would without the fused kernel."""
+    x = tg.tensor(np.random.default_rng(1).standard_normal((3, 4, 5, 5)), requires_grad=True)
+    net = nn.Sequential(nn.Conv2d(4, 4, 3), norm(4), nn.ReLU()).to(tg.float64)
+    y = net(x)
+    rule = "batch_norm_relu" if norm is nn.BatchNorm2d else "relu"
+    assert y._node.name == rule
+    (expected,) = tg.autograd.grad(y.sum(), [x])
+    for i in (1, 2):
+        seen = []
+        handle = net[i].register_forward_hook(lambda m, a, out, seen=seen: seen.append(out))
+        again = net(x)
+        handle.remove()
+        assert again._node.name == "relu" and (again == y).all() and len(seen) == 1
+        assert bool((seen[0] < 0).any()) == (i == 1)
+        backward = net[i].register_full_backward_hook(lambda m, gi, go, seen=seen: seen.append(go))
+        (actual,) = tg.autograd.grad(net(x).sum(), [x])
+        backward.remove()
+        assert (actual == expected).all() and len(seen) == 2
+    assert net(x)._node.name == rule
+
+
+def test_residual_blocks_call_the_hooks_of_their_norms():
+    tg.manual_seed(0)
+    net = tg.models.resnet18(num_classes=3)
+    x = tg.randn(2, 3, 33, 33)
+    state = {k: v.clone() for k, v in net.state_dict().items()}
+    y = net(x)
+    net.load_state_dict(state)
+    seen = []
+    for name, m in net.named_modules():
+        if isinstance(m, (nn.BatchNorm2d, nn.ReLU)):
+            m.register_forward_hook(lambda m, a, out, name=name: seen.append(name))
+    assert (net(x) == y).all()
+    assert len(seen) == 21 and {"bn1", "relu", "layer4.1.bn2", "layer2.0.downsample.1"} <= {*seen}
+
+
+def test_the_residual_of_a_fused_norm_must_fit():
+    x = tg.zeros(2, 3, 4)
+    with pytest.raises(ShapeError, match=r"batch_norm_relu: residual expects shape \(2, 3, 4\)"):
+        nn.functional.batch_norm_relu(x, None, None, training=True, residual=tg.zeros(2, 3, 1))

@@ -52,7 +52,14 @@ def test_batch_norm(shape, dtype, layout, given, isa):
     check([y], [reference.batch_norm(x, w, b, mean, var, 1e-5)], 1)
     if layout == "channels_last" and x.ndim > 2 and x.size > 2:
         assert y.strides == x.strides
+    z = rng.standard_normal(shape).astype(dtype)
+    for residual, relu in ((None, True), (z, False), (lay_out(z, layout), True)):
+        fused = (x, w, b, mean, var, 1e-5, residual, relu)
+        y = cpu.batch_norm(*fused)
+        check([y], [reference.batch_norm(*fused)], 1)
     args = (g, x, w, mean, var, 1e-5)
+    check(cpu.batch_norm_grad(*args), reference.batch_norm_grad(*args), x.size // c)
+    args = (*args, y, True)
     check(cpu.batch_norm_grad(*args), reference.batch_norm_grad(*args), x.size // c)
 
 
@@ -127,6 +134,10 @@ def test_errors():
         cpu.batch_norm(c, None, None, c, c, 1e-5)
     with pytest.raises(ValueError, match=r"g has shape \(1, 4, 3\), but x has \(2, 4, 3\)"):
         cpu.batch_norm_grad(x[:1], x, None, c, c, 1e-5)
+    with pytest.raises(ValueError, match=r"residual has shape \(2, 4, 1\), but x has \(2, 4, 3\)"):
+        cpu.batch_norm(x, None, None, c, c, 1e-5, x[..., :1])
+    with pytest.raises(TypeError, match="batch_norm_grad: y has dtype float64, but x has"):
+        cpu.batch_norm_grad(x, x, None, c, c, 1e-5, x.astype("d"))
     with pytest.raises(ValueError, match=r"layer_norm: normalises the last 4 axes"):
         cpu.layer_norm(x, None, None, 4, 1e-5)
     with pytest.raises(ValueError, match=r"4 channels do not divide into 3 groups"):
@@ -150,3 +161,8 @@ def test_batch_norm_larger_than_the_caches(isa, shape, layout):
     actual = cpu.batch_norm_grad(g, x, w, mean, var, 1e-5)
     expected = reference.batch_norm_grad(g, x, w, mean, var, 1e-5)
     check(actual, expected, x.size // shape[1])
+    y = cpu.batch_norm(x, w, b, mean, var, 1e-5, g, True)
+    *masked, gz = cpu.batch_norm_grad(g, x, w, mean, var, 1e-5, y, True)
+    assert (gz == g * (y > 0)).all() and gz.strides == x.strides
+    for a, e in zip(masked, cpu.batch_norm_grad(gz, x, w, mean, var, 1e-5), strict=False):
+        assert (a == e).all()

@@ -53,9 +53,17 @@ def test_batch_norm():
     )
     mean, var = (m.reshape(3) for m in ref.moments(x, (0, 2, 3)))
     check_norm_grads(
-        training, lambda g: ref.batch_norm_grad(g, x, weight, mean, var, 1e-3), x, weight, bias
+        training, lambda g: ref.batch_norm_grad(g, x, weight, mean, var, 1e-3)[:3], x, weight, bias
     )
-    assert ref.batch_norm_grad(x, x, None, mean, var, 1e-3)[1:] == (None, None)
+    assert ref.batch_norm_grad(x, x, None, mean, var, 1e-3)[1:] == (None, None, None)
+    z = rng.standard_normal(x.shape)
+    y = ref.batch_norm(x, weight, bias, mean, var, 1e-3, z, True)
+    np.testing.assert_array_equal(y, np.maximum(training(x, weight, bias) + z, 0))
+    masked = ref.batch_norm_grad(x, x, weight, mean, var, 1e-3, y, True)
+    np.testing.assert_array_equal(masked[3], x * (y > 0))
+    np.testing.assert_array_equal(
+        masked[0], ref.batch_norm_grad(masked[3], x, weight, mean, var, 1e-3)[0]
+    )
     assert ref.batch_norm(
         np.float32([[1, 2]]), None, None, np.float32([0, 1]), np.ones(2, "f"), 0.0
     ).tolist() == [[1, 1]]

@@ -10,7 +10,7 @@ from tilegrad.kernels import contract
 
 GRADIENTS = {
     "max_pool_grad": 1, "max_pool_gather": 1, "avg_pool_grad": 1, "adaptive_avg_pool_grad": 1,
-    "conv_grad_input": 1, "conv_grad_weight": 1, "batch_norm_grad": 3, "layer_norm_grad": 3,
+    "conv_grad_input": 1, "conv_grad_weight": 1, "batch_norm_grad": 4, "layer_norm_grad": 3,
     "group_norm_grad": 3, "softmax_grad": 1, "log_softmax_grad": 1, "cross_entropy_grad": 1,
     "scatter_add": 1, "take_grad": 1, "pad_grad": 1,
 }  # fmt: skip
@@ -55,8 +55,8 @@ def _argument(i, change):
 
 
 def _exchanged(kernel, *args):
-    gx, gw, gb = kernel(*args)
-    return gx, gb, gw
+    gx, gw, gb, *rest = kernel(*args)
+    return gx, gb, gw, *rest
 
 
 def _wider(padding):

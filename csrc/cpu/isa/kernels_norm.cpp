@@ -18,59 +18,91 @@ struct Operand {
   TG_INLINE Vec<T> part(int64_t i, int n) const { return Step ? Vec<T>::load_n(p + i, n) : same; }
 };
 
+// v where y is positive (or NaN, as the gradient of relu has it), else 0.
+template <class T>
+TG_INLINE Vec<T> passed(Vec<T> v, Vec<T> y) {
+  const Vec<T> zero = Vec<T>::set1(T(0));
+  return select(y <= zero, zero, v);
+}
+
+// The incoming gradient, masked by the output of a ReLU unless that is null.
+template <class T>
+struct Incoming {
+  const T *g, *y;
+  TG_INLINE Vec<T> at(int64_t i) const {
+    const Vec<T> v = Vec<T>::load(g + i);
+    return y != nullptr ? passed(v, Vec<T>::load(y + i)) : v;
+  }
+  TG_INLINE Vec<T> part(int64_t i, int n) const {
+    const Vec<T> v = Vec<T>::load_n(g + i, n);
+    return y != nullptr ? passed(v, Vec<T>::load_n(y + i, n)) : v;
+  }
+};
+
 template <class T, int S, int W>
-void apply_steps(int64_t n, const T* x, const T* m, const T* r, const T* w, const T* b, T* y) {
+void apply_steps(int64_t n, const T* x, const T* m, const T* r, const T* w, const T* b, const T* z,
+                 bool relu, T* y) {
   using V = Vec<T>;
   if (n == 0) return;
   const Operand<T, S> mean(m), rstd(r);
   const Operand<T, W> weight(w), bias(b);
   int64_t i = 0;
-  for (; i + V::N <= n; i += V::N)
-    fma((V::load(x + i) - mean.at(i)) * rstd.at(i), weight.at(i), bias.at(i)).store(y + i);
+  for (; i + V::N <= n; i += V::N) {
+    V v = fma((V::load(x + i) - mean.at(i)) * rstd.at(i), weight.at(i), bias.at(i));
+    if (z != nullptr) v = v + V::load(z + i);
+    if (relu) v = passed(v, v);
+    v.store(y + i);
+  }
   if (i == n) return;
   const int k = int(n - i);
-  fma((V::load_n(x + i, k) - mean.part(i, k)) * rstd.part(i, k), weight.part(i, k), bias.part(i, k))
-      .store_n(y + i, k);
+  V v = fma((V::load_n(x + i, k) - mean.part(i, k)) * rstd.part(i, k), weight.part(i, k),
+            bias.part(i, k));
+  if (z != nullptr) v = v + V::load_n(z + i, k);
+  if (relu) v = passed(v, v);
+  v.store_n(y + i, k);
 }
 
 template <class T>
 void apply(int64_t n, const T* x, const T* m, const T* r, int s, const T* w, const T* b, int t,
-           T* y) {
-  if (s != 0) return apply_steps<T, 1, 1>(n, x, m, r, w, b, y);
-  if (t != 0) return apply_steps<T, 0, 1>(n, x, m, r, w, b, y);
-  apply_steps<T, 0, 0>(n, x, m, r, w, b, y);
+           const T* z, bool relu, T* y) {
+  if (s != 0) return apply_steps<T, 1, 1>(n, x, m, r, w, b, z, relu, y);
+  if (t != 0) return apply_steps<T, 0, 1>(n, x, m, r, w, b, z, relu, y);
+  apply_steps<T, 0, 0>(n, x, m, r, w, b, z, relu, y);
 }
 
 template <class T, int S, int W>
-void grad_steps(int64_t n, const T* g, const T* x, const T* m, const T* r, const T* c1, const T* c2,
-                const T* w, T* gx) {
+void grad_steps(int64_t n, Incoming<T> g, const T* x, const T* m, const T* r, const T* c1,
+                const T* c2, const T* w, T* gx, T* gz) {
   using V = Vec<T>;
   if (n == 0) return;
   const Operand<T, S> mean(m), rstd(r), mean_h(c1), mean_hx(c2);
   const Operand<T, W> weight(w);
   int64_t i = 0;
   for (; i + V::N <= n; i += V::N) {
-    const V xhat = (V::load(x + i) - mean.at(i)) * rstd.at(i);
-    const V h = V::load(g + i) * weight.at(i) - mean_h.at(i);
+    const V xhat = (V::load(x + i) - mean.at(i)) * rstd.at(i), gi = g.at(i);
+    const V h = gi * weight.at(i) - mean_h.at(i);
+    if (gz != nullptr) gi.store(gz + i);
     (fnma(xhat, mean_hx.at(i), h) * rstd.at(i)).store(gx + i);
   }
   if (i == n) return;
   const int k = int(n - i);
-  const V xhat = (V::load_n(x + i, k) - mean.part(i, k)) * rstd.part(i, k);
-  const V h = V::load_n(g + i, k) * weight.part(i, k) - mean_h.part(i, k);
+  const V xhat = (V::load_n(x + i, k) - mean.part(i, k)) * rstd.part(i, k), gi = g.part(i, k);
+  const V h = gi * weight.part(i, k) - mean_h.part(i, k);
+  if (gz != nullptr) gi.store_n(gz + i, k);
   (fnma(xhat, mean_hx.part(i, k), h) * rstd.part(i, k)).store_n(gx + i, k);
 }
 
 template <class T>
-void grad(int64_t n, const T* g, const T* x, const T* m, const T* r, const T* c1, const T* c2,
-          int s, const T* w, int t, T* gx) {
-  if (s != 0) return grad_steps<T, 1, 1>(n, g, x, m, r, c1, c2, w, gx);
-  if (t != 0) return grad_steps<T, 0, 1>(n, g, x, m, r, c1, c2, w, gx);
-  grad_steps<T, 0, 0>(n, g, x, m, r, c1, c2, w, gx);
+void grad(int64_t n, const T* g, const T* y, const T* x, const T* m, const T* r, const T* c1,
+          const T* c2, int s, const T* w, int t, T* gx, T* gz) {
+  const Incoming<T> in{g, y};
+  if (s != 0) return grad_steps<T, 1, 1>(n, in, x, m, r, c1, c2, w, gx, gz);
+  if (t != 0) return grad_steps<T, 0, 1>(n, in, x, m, r, c1, c2, w, gx, gz);
+  grad_steps<T, 0, 0>(n, in, x, m, r, c1, c2, w, gx, gz);
 }
 
 template <class T, int W>
-void sums_steps(int64_t n, const T* g, const T* x, T m, T r, const T* w, double* out) {
+void sums_steps(int64_t n, Incoming<T> g, const T* x, T m, T r, const T* w, double* out) {
   using V = Vec<T>;
   out[0] = out[1] = 0;
   if (n == 0) return;
@@ -83,19 +115,19 @@ void sums_steps(int64_t n, const T* g, const T* x, T m, T r, const T* w, double*
     for (; i + kSums * V::N <= end; i += kSums * V::N)
       for (int k = 0; k < kSums; ++k) {
         const int64_t at = i + k * V::N;
-        const V h = V::load(g + at) * weight.at(at);
+        const V h = g.at(at) * weight.at(at);
         a[k] = a[k] + h;
         b[k] = fma(h, (V::load(x + at) - mean) * rstd, b[k]);
       }
     for (; i + V::N <= end; i += V::N) {
-      const V h = V::load(g + i) * weight.at(i);
+      const V h = g.at(i) * weight.at(i);
       a[0] = a[0] + h;
       b[0] = fma(h, (V::load(x + i) - mean) * rstd, b[0]);
     }
     if (i < end) {
       const int k = int(end - i);
       // Lanes past the end hold h = 0; x = m there keeps xhat finite.
-      const V h = V::load_n(g + i, k) * weight.part(i, k);
+      const V h = g.part(i, k) * weight.part(i, k);
       const V v = select(first_lanes_of<T>(k), V::load_n(x + i, k), mean);
       a[0] = a[0] + h;
       b[0] = fma(h, (v - mean) * rstd, b[0]);
@@ -106,8 +138,9 @@ void sums_steps(int64_t n, const T* g, const T* x, T m, T r, const T* w, double*
 }
 
 template <class T>
-void sums(int64_t n, const T* g, const T* x, T m, T r, const T* w, int t, double* out) {
-  t != 0 ? sums_steps<T, 1>(n, g, x, m, r, w, out) : sums_steps<T, 0>(n, g, x, m, r, w, out);
+void sums(int64_t n, const T* g, const T* y, const T* x, T m, T r, const T* w, int t, double* out) {
+  const Incoming<T> in{g, y};
+  t != 0 ? sums_steps<T, 1>(n, in, x, m, r, w, out) : sums_steps<T, 0>(n, in, x, m, r, w, out);
 }
 
 template <class T, int S>
@@ -139,9 +172,10 @@ void accumulate(int64_t n, const T* g, const T* x, const T* m, const T* r, int s
 
 // Few columns at a time, so that their sums stay in registers from the first row to the last.
 template <class T>
-void columns(int64_t rows, int64_t n, const T* g, const T* x, const T* m, const T* r, T* sum_g,
-             T* sum_gx) {
+void columns(int64_t rows, int64_t n, const T* g, const T* y, const T* x, const T* m, const T* r,
+             T* sum_g, T* sum_gx) {
   using V = Vec<T>;
+  const Incoming<T> in{g, y};
   constexpr int kWide = 4;
   int64_t i = 0;
   for (; i + kWide * V::N <= n; i += kWide * V::N) {
@@ -154,7 +188,7 @@ void columns(int64_t rows, int64_t n, const T* g, const T* x, const T* m, const 
     for (int64_t j = 0; j < rows; ++j)
       for (int k = 0; k < kWide; ++k) {
         const int64_t at = j * n + i + k * V::N;
-        const V h = V::load(g + at);
+        const V h = in.at(at);
         a[k] = a[k] + h;
         b[k] = fma(h, (V::load(x + at) - mean[k]) * rstd[k], b[k]);
       }
@@ -168,7 +202,7 @@ void columns(int64_t rows, int64_t n, const T* g, const T* x, const T* m, const 
     V a = V::set1(T(0)), b = a;
     const V mean = V::load_n(m + i, k), rstd = V::load_n(r + i, k);
     for (int64_t j = 0; j < rows; ++j) {
-      const V h = V::load_n(g + j * n + i, k);
+      const V h = in.part(j * n + i, k);
       a = a + h;
       b = fma(h, (V::load_n(x + j * n + i, k) - mean) * rstd, b);
     }
@@ -183,7 +217,7 @@ void moments(int64_t n, const T* x, double* mean, double* var) {
   double total[2];
   // sum(x) as the first sum; then sum(d) and sum(d * d) with d = x - mean, whose first corrects
   // the rounding of the mean.
-  sums_steps<T, 0>(n, x, x, zero, zero, &one, total);
+  sums_steps<T, 0>(n, {x, nullptr}, x, zero, zero, &one, total);
   *mean = total[0] / double(n);
   const T centre = T(*mean);
   double squares = 0, rest = 0;

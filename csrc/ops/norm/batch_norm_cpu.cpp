@@ -1,4 +1,5 @@
-// batch_norm and batch_norm_grad. x is seen as (outer, C, inner): NCHW planes of inner contiguous
+// batch_norm and batch_norm_grad, with what may follow: a residual that is added, and a ReLU. x is
+// seen as (outer, C, inner): NCHW planes of inner contiguous
 // elements of one channel, or, when channels lie innermost (channels_last, or no inner axes), rows
 // of C contiguous elements. Formulas: Ioffe and Szegedy 2015, section 3.
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace {
 struct Layout {
   int64_t outer, channels, inner;  // inner 1 and rows of channels when channels lie innermost
   double eps;
+  bool relu;
 };
 
 // Where channels lie innermost: values per channel, repeated so that a row of them is worth a call.
@@ -58,12 +60,12 @@ void for_pieces(const Layout& p, int64_t width, T* y, F&& f) {
   });
 }
 
-// views: x, mean, var, weight, bias, y.
+// views: x, mean, var, weight, bias, residual, y.
 void batch_norm_kernel(const Layout& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T *x = views[0].ptr<T>(), *mean = views[1].ptr<T>(), *var = views[2].ptr<T>();
-    const T *weight = views[3].ptr<T>(), *bias = views[4].ptr<T>();
+    const T *weight = views[3].ptr<T>(), *bias = views[4].ptr<T>(), *z = views[5].ptr<T>();
     PerChannel<T> table(p, 4);
     T *m = table.row(0), *rstd = table.row(1), *w = table.row(2), *b = table.row(3);
     for (int64_t c = 0; c < p.channels; ++c) {
@@ -74,16 +76,18 @@ void batch_norm_kernel(const Layout& p, const View* views) {
     }
     table.fill();
     const auto apply = norm_rows<T>().apply;
-    for_pieces(p, table.width, views[5].ptr<T>(),
+    for_pieces(p, table.width, views[6].ptr<T>(),
                [&](int64_t at, int64_t n, int64_t c, int step, T* out) {
-                 apply(n, x + at, m + c, rstd + c, step, w + c, b + c, step, out);
+                 apply(n, x + at, m + c, rstd + c, step, w + c, b + c, step, z ? z + at : nullptr,
+                       p.relu, out);
                });
   });
 }
 
-// Sums of g and g * xhat per channel, in an order fixed by the shape.
+// Sums of g and g * xhat per channel, in an order fixed by the shape. g counts where y, unless
+// null, is positive.
 template <class T>
-void channel_sums(const Layout& p, const T* g, const T* x, const T* mean, const T* rstd,
+void channel_sums(const Layout& p, const T* g, const T* y, const T* x, const T* mean, const T* rstd,
                   double* sum_g, double* sum_gx) {
   const auto& rows = norm_rows<T>();
   const int64_t channels = p.channels;
@@ -96,7 +100,7 @@ void channel_sums(const Layout& p, const T* g, const T* x, const T* mean, const 
         for (int64_t c = begin; c < end; ++c) {
           const int64_t at = (n * channels + c) * p.inner;
           double part[2];
-          rows.sums(p.inner, g + at, x + at, mean[c], rstd[c], &one, 0, part);
+          rows.sums(p.inner, g + at, y ? y + at : nullptr, x + at, mean[c], rstd[c], &one, 0, part);
           sum_g[c] += part[0];
           sum_gx[c] += part[1];
         }
@@ -109,25 +113,28 @@ void channel_sums(const Layout& p, const T* g, const T* x, const T* mean, const 
     for (int64_t k = begin; k < end; ++k) {
       T* sums = partial.data() + k * 2 * channels;
       const int64_t n = k * kNormRows, at = n * channels;
-      rows.columns(std::min(p.outer - n, kNormRows), channels, g + at, x + at, mean, rstd, sums,
-                   sums + channels);
+      rows.columns(std::min(p.outer - n, kNormRows), channels, g + at, y ? y + at : nullptr, x + at,
+                   mean, rstd, sums, sums + channels);
     }
   });
-  for (int64_t c = 0; c < channels; ++c) sum_g[c] = sum_gx[c] = 0;
-  for (int64_t k = 0; k < blocks; ++k)
-    for (int64_t c = 0; c < channels; ++c) {
-      sum_g[c] += partial[k * 2 * channels + c];
-      sum_gx[c] += partial[(k * 2 + 1) * channels + c];
-    }
+  parallel_for(channels, norm_grain(2 * blocks), [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) sum_g[c] = sum_gx[c] = 0;
+    for (int64_t k = 0; k < blocks; ++k)
+      for (int64_t c = begin; c < end; ++c) {
+        sum_g[c] += partial[k * 2 * channels + c];
+        sum_gx[c] += partial[(k * 2 + 1) * channels + c];
+      }
+  });
 }
 
-// views: g, x, mean, var, weight, gx, gweight, gbias.
+// views: g, x, mean, var, weight, y, gx, gweight, gbias, gresidual.
 void batch_norm_grad_kernel(const Layout& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T *g = views[0].ptr<T>(), *x = views[1].ptr<T>(), *mean = views[2].ptr<T>();
     const T *var = views[3].ptr<T>(), *weight = views[4].ptr<T>();
-    T *gweight = views[6].ptr<T>(), *gbias = views[7].ptr<T>();
+    const T* y = views[5].ptr<T>();
+    T *gweight = views[7].ptr<T>(), *gbias = views[8].ptr<T>(), *gz = views[9].ptr<T>();
     const int64_t channels = p.channels;
     PerChannel<T> table(p, 5);
     std::vector<double> totals(2 * channels);
@@ -139,7 +146,7 @@ void batch_norm_grad_kernel(const Layout& p, const View* views) {
       w[c] = weight ? weight[c] : T(1);
     }
     double *sum_g = totals.data(), *sum_gx = sum_g + channels;
-    channel_sums(p, g, x, m, rstd, sum_g, sum_gx);
+    channel_sums(p, g, y, x, m, rstd, sum_g, sum_gx);
     const double count = double(p.outer) * double(p.inner);
     for (int64_t c = 0; c < channels; ++c) {
       c1[c] = T(double(w[c]) * sum_g[c] / count);
@@ -150,9 +157,20 @@ void batch_norm_grad_kernel(const Layout& p, const View* views) {
     }
     table.fill();
     const auto grad = norm_rows<T>().grad;
-    for_pieces(p, table.width, views[5].ptr<T>(),
+    const auto stream = kernels().elementwise->stream;
+    const bool past = past_caches(p.outer * channels * p.inner * int64_t(sizeof(T)));
+    for_pieces(p, table.width, views[6].ptr<T>(),
                [&](int64_t at, int64_t n, int64_t c, int step, T* out) {
-                 grad(n, g + at, x + at, m + c, rstd + c, c1 + c, c2 + c, step, w + c, step, out);
+                 alignas(64) T stage[kStage];
+                 const bool staged = gz && past && n <= kStage;
+                 grad(n, g + at, y ? y + at : nullptr, x + at, m + c, rstd + c, c1 + c, c2 + c,
+                      step, w + c, step, out,
+                      staged ? stage
+                      : gz   ? gz + at
+                             : nullptr);
+                 if (staged)
+                   stream(reinterpret_cast<char*>(gz + at), reinterpret_cast<const char*>(stage),
+                          n * int64_t(sizeof(T)));
                });
   });
 }
@@ -174,21 +192,32 @@ py::object moved_back(const py::object& y, bool channels_last) {
   return py::module_::import("numpy").attr("moveaxis")(y, -1, 1);
 }
 
-Layout layout_of(const char* op, const View& v, bool channels_last, double eps) {
+Layout layout_of(const char* op, const View& v, bool channels_last, double eps, bool relu) {
   check(v.ndim >= 2, ErrorKind::shape, op, ": x expects at least 2 dimensions (N, C, ...), got ",
         shape_of(v));
-  Layout p{v.shape[0], v.shape[1], 1, eps};
+  Layout p{v.shape[0], v.shape[1], 1, eps, relu};
   for (int i = 2; i < v.ndim; ++i) (channels_last ? p.outer : p.inner) *= v.shape[i];
   if (p.inner == 0) p.outer = 0;
   return p;
 }
 
+// h, of the shape of x, as prepared; a view without data for None.
+View prepared_like(const char* op, const char* name, py::handle h, const View& x,
+                   bool channels_last, DType t, Keep& keep) {
+  if (h.is_none()) return View{};
+  const View v = view_of(h, op, name);
+  check_same_dtype(op, x, "x", v, name);
+  check(v.ndim == x.ndim && std::equal(v.shape, v.shape + v.ndim, x.shape), ErrorKind::shape, op,
+        ": ", name, " has shape ", shape_of(v), ", but x has ", shape_of(x));
+  return prepared(op, name, moved(h, channels_last), t, keep);
+}
+
 py::object batch_norm(py::handle x, py::handle weight, py::handle bias, py::handle mean,
-                      py::handle var, double eps) {
+                      py::handle var, double eps, py::handle residual, bool relu) {
   const View v = view_of(x, "batch_norm", "x");
   check_float("batch_norm", v, "x");
   const bool last = channels_innermost(v);
-  const Layout p = layout_of("batch_norm", v, last, eps);
+  const Layout p = layout_of("batch_norm", v, last, eps, relu);
   const DType t = compute_dtype(v.dtype);
   Keep keep;
   const View m = per_element("batch_norm", "mean", mean, t, p.channels, keep);
@@ -197,42 +226,44 @@ py::object batch_norm(py::handle x, py::handle weight, py::handle bias, py::hand
   const View b = per_element("batch_norm", "bias", bias, t, p.channels, keep);
   check(m.data != nullptr && s.data != nullptr, ErrorKind::value,
         "batch_norm: mean and var must be given");
+  const View z = prepared_like("batch_norm", "residual", residual, v, last, t, keep);
   const View in = prepared("batch_norm", "x", moved(x, last), t, keep);
   const Output y = empty("batch_norm", t, in.ndim, in.shape);
-  run(batch_norm_kernel, p, {in, m, s, w, b, y.view}, v.size());
+  run(batch_norm_kernel, p, {in, m, s, w, b, z, y.view}, v.size());
   return moved_back(finished("batch_norm", y, v.dtype), last);
 }
 
 py::tuple batch_norm_grad(py::handle g, py::handle x, py::handle weight, py::handle mean,
-                          py::handle var, double eps) {
+                          py::handle var, double eps, py::handle y, bool residual) {
   const char* op = "batch_norm_grad";
-  const View v = view_of(x, op, "x"), gv = view_of(g, op, "g");
+  const View v = view_of(x, op, "x");
   check_float(op, v, "x");
-  check_same_dtype(op, v, "x", gv, "g");
-  bool same = gv.ndim == v.ndim;
-  for (int i = 0; i < v.ndim && same; ++i) same = gv.shape[i] == v.shape[i];
-  check(same, ErrorKind::shape, op, ": g has shape ", shape_of(gv), ", but x has ", shape_of(v));
   const bool last = channels_innermost(v);
-  const Layout p = layout_of(op, v, last, eps);
+  const Layout p = layout_of(op, v, last, eps, false);
   const DType t = compute_dtype(v.dtype);
   Keep keep;
   const View m = per_element(op, "mean", mean, t, p.channels, keep);
   const View s = per_element(op, "var", var, t, p.channels, keep);
   const View w = per_element(op, "weight", weight, t, p.channels, keep);
-  check(m.data != nullptr && s.data != nullptr, ErrorKind::value, op,
-        ": mean and var must be given");
-  const View gin = prepared(op, "g", moved(g, last), t, keep);
+  check(m.data != nullptr && s.data != nullptr && !g.is_none(), ErrorKind::value, op,
+        ": g, mean and var must be given");
+  const View gin = prepared_like(op, "g", g, v, last, t, keep);
+  const View out = prepared_like(op, "y", y, v, last, t, keep);
   const View in = prepared(op, "x", moved(x, last), t, keep);
   const Output gx = empty(op, t, in.ndim, in.shape);
-  Output gw, gb;
+  Output gw, gb, gz;
   if (w.data != nullptr) {
     gw = empty(op, t, 1, &p.channels);
     gb = empty(op, t, 1, &p.channels);
   }
-  run(batch_norm_grad_kernel, p, {gin, in, m, s, w, gx.view, gw.view, gb.view}, 3 * v.size());
-  const py::object first = moved_back(finished(op, gx, v.dtype), last);
-  if (w.data == nullptr) return py::make_tuple(first, py::none(), py::none());
-  return py::make_tuple(first, finished(op, gw, v.dtype), finished(op, gb, v.dtype));
+  if (residual) gz = empty(op, t, in.ndim, in.shape);
+  run(batch_norm_grad_kernel, p, {gin, in, m, s, w, out, gx.view, gw.view, gb.view, gz.view},
+      3 * v.size());
+  const auto result = [&](const Output& o, bool channels_last) -> py::object {
+    if (!o.array) return py::none();
+    return moved_back(finished(op, o, v.dtype), channels_last);
+  };
+  return py::make_tuple(result(gx, last), result(gw, false), result(gb, false), result(gz, last));
 }
 
 }  // namespace
@@ -240,9 +271,9 @@ py::tuple batch_norm_grad(py::handle g, py::handle x, py::handle weight, py::han
 void bind_norm(py::module_& m) {
   using py::arg;
   m.def("batch_norm", &batch_norm, arg("x"), arg("weight"), arg("bias"), arg("mean"), arg("var"),
-        arg("eps"));
+        arg("eps"), arg("residual") = py::none(), arg("relu") = false);
   m.def("batch_norm_grad", &batch_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),
-        arg("var"), arg("eps"));
+        arg("var"), arg("eps"), arg("y") = py::none(), arg("residual") = false);
   bind_layer_norm(m);
 }
 

@@ -49,7 +49,7 @@ void norm_kernel(const RowParams& p, const View* views) {
       for (int64_t i = begin; i < end; ++i) {
         row_statistics(x + i * p.length, p.length, p.eps, mean + i, rstd + i);
         norm_rows<T>().apply(p.length, x + i * p.length, mean + i, rstd + i, 0, w, b, !plain,
-                             y + i * p.length);
+                             nullptr, false, y + i * p.length);
       }
     });
   });
@@ -73,9 +73,10 @@ void norm_grad_kernel(const RowParams& p, const View* views) {
         T* sums = weight ? partial.data() + k * 2 * n : nullptr;
         for (int64_t i = k * kNormRows; i < std::min(p.rows, (k + 1) * kNormRows); ++i) {
           double total[2];
-          rows.sums(n, g + i * n, x + i * n, mean[i], rstd[i], w, step, total);
+          rows.sums(n, g + i * n, nullptr, x + i * n, mean[i], rstd[i], w, step, total);
           const T c1 = T(total[0] / double(n)), c2 = T(total[1] / double(n));
-          rows.grad(n, g + i * n, x + i * n, mean + i, rstd + i, &c1, &c2, 0, w, step, gx + i * n);
+          rows.grad(n, g + i * n, nullptr, x + i * n, mean + i, rstd + i, &c1, &c2, 0, w, step,
+                    gx + i * n, nullptr);
           if (weight)
             rows.accumulate(n, g + i * n, x + i * n, mean + i, rstd + i, 0, sums, sums + n);
         }
@@ -115,7 +116,7 @@ void norm_kernel(const GroupParams& p, const View* views) {
         for (int64_t k = 0; k < members; ++k) {
           const int64_t c = i % p.groups * members + k, at = i * length + k * p.inner;
           norm_rows<T>().apply(p.inner, x + at, mean + i, rstd + i, 0, weight ? weight + c : &one,
-                               bias ? bias + c : &zero, 0, y + at);
+                               bias ? bias + c : &zero, 0, nullptr, false, y + at);
         }
       }
     });
@@ -140,7 +141,7 @@ void norm_grad_kernel(const GroupParams& p, const View* views) {
         for (int64_t k = 0; k < members; ++k) {
           const int64_t c = i % p.groups * members + k, at = i * length + k * p.inner;
           double* part = sums.data() + (i * members + k) * 2;
-          rows.sums(p.inner, g + at, x + at, mean[i], rstd[i], &one, 0, part);
+          rows.sums(p.inner, g + at, nullptr, x + at, mean[i], rstd[i], &one, 0, part);
           const double w = weight ? double(weight[c]) : 1.0;
           h += w * part[0];
           hx += w * part[1];
@@ -148,8 +149,8 @@ void norm_grad_kernel(const GroupParams& p, const View* views) {
         const T c1 = T(h / double(length)), c2 = T(hx / double(length));
         for (int64_t k = 0; k < members; ++k) {
           const int64_t c = i % p.groups * members + k, at = i * length + k * p.inner;
-          rows.grad(p.inner, g + at, x + at, mean + i, rstd + i, &c1, &c2, 0,
-                    weight ? weight + c : &one, 0, gx + at);
+          rows.grad(p.inner, g + at, nullptr, x + at, mean + i, rstd + i, &c1, &c2, 0,
+                    weight ? weight + c : &one, 0, gx + at, nullptr);
         }
       }
     });

@@ -194,17 +194,20 @@ KERNELS = [
     # --- normalisation: statistics are over every axis but 1 (batch) or per (n, group)
     _k(
         "batch_norm",
-        "x, weight, bias, mean, var, eps",
+        "x, weight, bias, mean, var, eps, residual=None, relu=False",
         "y",
         "float",
-        "y = (x - mean) / sqrt(var + eps) * weight + bias per channel (axis 1); both may be None.",
+        "y = (x - mean) / sqrt(var + eps) * weight + bias per channel (axis 1); both may be None."
+        " residual, like x, is added; relu: negative values become 0.",
     ),
     _k(
         "batch_norm_grad",
-        "g, x, weight, mean, var, eps",
-        "gx, gweight, gbias",
+        "g, x, weight, mean, var, eps, y=None, residual=False",
+        "gx, gweight, gbias, gresidual",
         "float",
-        "Gradient of training batch norm, where mean and var are those of x.",
+        "Gradient of training batch norm, where mean and var are those of x. y: the output of a"
+        " relu; where it is not positive, g counts as 0. gresidual, what counts of g, is None"
+        " unless asked for.",
     ),
     _k(
         "layer_norm",

@@ -10,22 +10,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import nn, ops
+from ..nn.norm import norm_relu
 from ..tensor import Tensor
 
 
 class _Block(nn.Module):
-    """A residual branch and what is added to it."""
+    """A residual branch, whose last module is a norm, and what is added to it."""
 
     expansion = 1
     downsample: Any
 
-    def branch(self, x: Tensor) -> Tensor:
-        """The residual."""
+    def branch(self, x: Tensor) -> tuple[nn.Module, Tensor]:
+        """The last norm of the branch and what it is to be called with."""
         raise NotImplementedError
 
     def forward(self, input: Tensor) -> Tensor:
         shortcut = input if self.downsample is None else self.downsample(input)
-        return ops.relu(self.branch(input) + shortcut)  # type: ignore[operator]
+        return norm_relu(*self.branch(input), shortcut)
 
 
 class BasicBlock(_Block):
@@ -39,8 +40,8 @@ class BasicBlock(_Block):
         self.bn2 = nn.BatchNorm2d(m)
         self.downsample = downsample
 
-    def branch(self, x: Tensor) -> Tensor:
-        return self.bn2(self.conv2(ops.relu(self.bn1(self.conv1(x)))))
+    def branch(self, x: Tensor) -> tuple[nn.Module, Tensor]:
+        return self.bn2, self.conv2(norm_relu(self.bn1, self.conv1(x)))
 
 
 class Bottleneck(_Block):
@@ -58,10 +59,10 @@ class Bottleneck(_Block):
         self.bn3 = nn.BatchNorm2d(4 * m)
         self.downsample = downsample
 
-    def branch(self, x: Tensor) -> Tensor:
-        x = ops.relu(self.bn1(self.conv1(x)))
-        x = ops.relu(self.bn2(self.conv2(x)))
-        return self.bn3(self.conv3(x))
+    def branch(self, x: Tensor) -> tuple[nn.Module, Tensor]:
+        x = norm_relu(self.bn1, self.conv1(x))
+        x = norm_relu(self.bn2, self.conv2(x))
+        return self.bn3, self.conv3(x)
 
 
 class ResNet(nn.Module):
@@ -102,7 +103,7 @@ class ResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def forward(self, input: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(input))))
+        x = self.maxpool(norm_relu(self.bn1, self.conv1(input), relu=self.relu))
         for i in range(1, 5):
             x = self._modules[f"layer{i}"](x)  # type: ignore[misc]
         return self.fc(ops.flatten(self.avgpool(x), 1))

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import IndexError as TgIndexError
 from ..tensor import Tensor
 from .module import Module
+from .norm import fuses
 from .parameter import Parameter
 
 
@@ -91,7 +92,8 @@ class _Numbered(Module):
 
 class Sequential(_Numbered):
     """Calls its modules one after the other; made from modules or one OrderedDict of them. Slices
-    are Sequentials that share the modules.
+    are Sequentials that share the modules. A batch norm and the ReLU behind it are one kernel,
+    unless one of them has hooks.
 
     >>> import tilegrad as tg
     >>> model = tg.nn.Sequential(tg.nn.Flatten(), tg.nn.ReLU())
@@ -109,8 +111,14 @@ class Sequential(_Numbered):
                 self.add_module(str(i), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+        modules: list[Any] = list(self._modules.values())
+        while modules:
+            module = modules.pop(0)
+            if modules and fuses(module, modules[0]):
+                input = module(input, relu=True)
+                modules.pop(0)
+            else:
+                input = module(input)
         return input
 
     def _slice(self, items: list) -> Sequential:

@@ -86,6 +86,7 @@ from ..ops.margin import soft_margin_loss as soft_margin_loss
 from ..ops.margin import triplet_margin_loss as triplet_margin_loss
 from ..ops.margin import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from ..ops.normalization import batch_norm as batch_norm
+from ..ops.normalization import batch_norm_relu as batch_norm_relu
 from ..ops.normalization import group_norm as group_norm
 from ..ops.normalization import layer_norm as layer_norm
 from ..ops.normalization import normalize as normalize
@@ -187,7 +188,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "affine_grid", "alpha_dropout", "avg_pool1d",
-    "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "avg_pool2d", "avg_pool3d", "batch_norm", "batch_norm_relu", "bilinear", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d",
     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss",
     "cosine_similarity", "cross_entropy", "ctc_loss", "drop_connect", "dropout", "dropout1d",

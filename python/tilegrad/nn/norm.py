@@ -13,6 +13,7 @@ from ..ops.rules import number
 from ..tensor import Tensor
 from . import functional as F
 from . import init
+from .activation import ReLU
 from .linear import count, empty_parameter
 from .module import Module
 
@@ -76,7 +77,8 @@ class _BatchNorm(_Affine):
         super().reset_parameters()
         self.reset_running_stats()
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """relu: relu(batch_norm(input) + residual) by functional.batch_norm_relu."""
         if input.ndim not in self.ranks:
             raise ShapeError(
                 f"batch_norm: {type(self).__name__} expects input of rank "
@@ -88,10 +90,14 @@ class _BatchNorm(_Affine):
         if counts and self.momentum is None:  # cumulative average
             momentum = 1.0 / (self.num_batches_tracked.item() + 1)
         batch_statistics = self.training or not tracks
-        y = F.batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, batch_statistics,
-            momentum, self.eps,
+        norm = (
+            self.running_mean, self.running_var, self.weight, self.bias, batch_statistics, momentum,
+            self.eps,
         )  # fmt: skip
+        if relu:
+            y = F.batch_norm_relu(input, *norm, residual)
+        else:
+            y = F.batch_norm(input, *norm)
         if counts:
             with no_grad():
                 self.num_batches_tracked += 1
@@ -102,6 +108,30 @@ class _BatchNorm(_Affine):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+def fuses(norm: Module, relu: Module | None = None) -> bool:
+    """Whether norm may be called with relu=True in place of itself and what follows: it is a batch
+    norm, relu (if a module) a plain ReLU, and neither has hooks that would see the difference."""
+    if not isinstance(norm, _BatchNorm) or type(norm).forward is not _BatchNorm.forward:
+        return False
+    if relu is not None and type(relu) is not ReLU:
+        return False
+    return not any(
+        m is not None and (m._forward_hooks or m._forward_pre_hooks or m._backward)
+        for m in (norm, relu)
+    )
+
+
+def norm_relu(
+    norm: Module, input: Tensor, residual: Tensor | None = None, relu: Module | None = None
+) -> Tensor:
+    """relu(norm(input) + residual), in one kernel where that makes no difference. relu: the module
+    that would be called."""
+    if fuses(norm, relu):
+        return norm(input, residual, True)
+    y = norm(input) if residual is None else norm(input) + residual
+    return ops.relu(y) if relu is None else relu(y)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -229,7 +259,7 @@ class _InstanceNorm(_BatchNorm):
             num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
         )
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
         name, rank = type(self).__name__, self.ranks[0]
         if input.ndim not in (rank - 1, rank):
             raise ShapeError(

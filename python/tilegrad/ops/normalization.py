@@ -9,12 +9,13 @@ from typing import Any
 from .. import dtypes, kernels
 from ..errors import DTypeError, GradientError, ShapeError
 from ..errors import ValueError as TgValueError
-from ..grad_mode import no_grad
+from ..grad_mode import mode, no_grad
 from ..tensor import Tensor
 from .moments import norm
 from .reduce import mean as mean_
 from .rules import as_operand, convert, explicit, record, sum_to
 from .shape import reshape
+from .unary import relu
 
 _new = Tensor._new
 
@@ -48,7 +49,8 @@ def _per_channel(ndim: int, channels: int) -> tuple[int, ...]:
 
 
 def _fused(name: str, extra: Callable) -> Callable:
-    """The fused kernel ``name``; where it gives no gradient of the bias (no weight), a sum does."""
+    """The fused kernel ``name`` of layer or group norm; where it gives no gradient of the bias (no
+    weight), a sum does."""
 
     def fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> list:
         x = saved[0]
@@ -65,11 +67,15 @@ def _fused(name: str, extra: Callable) -> Callable:
 # --- batch norm -----------------------------------------------------------------------------------
 def _batch_norm_vjp(g: Tensor, need: Any, inputs: Any, out: Any, params: Any, nodes: Any) -> list:
     x, w = inputs[0], inputs[1]
-    axes, _, _, eps = params
+    axes, _, _, eps, rectified = params
+    if rectified:
+        g = g * (out > 0)
     xhat, rstd = _standard(x, axes, eps)
     shape = _per_channel(x.ndim, x.shape[1])
     h = g if w is None else g * reshape(w, shape)
-    return [_input_grad(h, xhat, rstd, axes, need), *_affine_grads(g, xhat, need, shape)]
+    residual = [g if wanted else None for wanted in need[3:]]
+    gx = _input_grad(h, xhat, rstd, axes, need)
+    return [gx, *_affine_grads(g, xhat, need, shape), *residual]
 
 
 def _fixed_vjp(g: Tensor, need: Any, inputs: Any, out: Any, eps: Any, nodes: Any) -> list:
@@ -83,11 +89,20 @@ def _fixed_vjp(g: Tensor, need: Any, inputs: Any, out: Any, eps: Any, nodes: Any
     return [h if need[0] else None, *_affine_grads(g, xhat, need, shape), None, None]
 
 
-BATCH_NORM = explicit(
-    "batch_norm",
-    _batch_norm_vjp,
-    saves=(0, 1),
-    fused=_fused("batch_norm_grad", lambda p: p[1:]),
+def _batch_norm_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> list:
+    x, w, y = saved[0], saved[1], saved[-1]
+    own = y is not None and bool(need[3] or (need[2] and w is None))
+    gx, gw, gb, gz = kernels.of(x).batch_norm_grad(g._array, x, w, *params[1:4], y, own)
+    if need[2] and gb is None:
+        counts = g if gz is None else _new(gz)
+        gb = sum_to(counts, _per_channel(x.ndim, x.shape[1]))._array.reshape(-1)
+    grads = zip((gx, gw, gb, gz), need, strict=False)
+    return [_new(a) if wanted else None for a, wanted in grads]
+
+
+BATCH_NORM = explicit("batch_norm", _batch_norm_vjp, saves=(0, 1), fused=_batch_norm_fused)
+BATCH_NORM_RELU = explicit(
+    "batch_norm_relu", _batch_norm_vjp, saves=(0, 1, -1), fused=_batch_norm_fused
 )
 BATCH_NORM_FIXED = explicit("batch_norm_fixed", _fixed_vjp, saves=(0, 1, 3, 4))
 
@@ -131,7 +146,41 @@ def batch_norm(
     tensor([[-1.],
             [ 1.]])
     """
-    op = "batch_norm"
+    norm = (running_mean, running_var, weight, bias, training, momentum, eps)
+    return _batch_norm("batch_norm", input, norm)
+
+
+def batch_norm_relu(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """relu(batch_norm(input, ...) + residual), in the passes over memory of batch_norm alone.
+
+    residual: like input, in shape and dtype, or None; the rest as for batch_norm. float32 and
+    float64 have the bits of the separate functions; half precision is rounded once, at the end.
+    Raises what batch_norm does.
+
+    >>> import tilegrad as tg
+    >>> x = tg.tensor([[1.0], [3.0]])
+    >>> tg.nn.functional.batch_norm_relu(x, None, None, training=True, eps=0.0)
+    tensor([[0.],
+            [1.]])
+    """
+    norm = (running_mean, running_var, weight, bias, training, momentum, eps)
+    return _batch_norm("batch_norm_relu", input, norm, residual, True)
+
+
+def _batch_norm(
+    op: str, input: Tensor, norm: tuple, residual: Tensor | None = None, rectify: bool = False
+) -> Tensor:
+    running_mean, running_var, weight, bias, training, momentum, eps = norm
     input = as_operand(input, op)
     _floating(op, input, 2)
     channels = input.shape[1]
@@ -139,27 +188,36 @@ def batch_norm(
     b = _checked(op, "bias", bias, input, (channels,))
     mean = _checked(op, "running_mean", running_mean, input, (channels,))
     var = _checked(op, "running_var", running_var, input, (channels,))
+    z = _checked(op, "residual", residual, input, input.shape)
     x, k = input._array, kernels.of(input._array)
-    wa, ba = (None if t is None else t._array for t in (w, b))
+    wa, ba, za = (None if t is None else t._array for t in (w, b, z))
     if not training:
         if mean is None or var is None:
             raise TgValueError(f"{op}: inference needs running_mean and running_var")
-        y = k.batch_norm(x, wa, ba, mean._array, var._array, float(eps))
-        return record(BATCH_NORM_FIXED, y, (input, w, b, mean, var), float(eps))
+        operands = (input, w, b, mean, var)
+        nodes = [t for t in (*operands, z) if t is not None and t._node is not None]
+        if not (rectify and mode.enabled and nodes):
+            y = k.batch_norm(x, wa, ba, mean._array, var._array, float(eps), za, rectify)
+            return record(BATCH_NORM_FIXED, y, operands, float(eps))
+        plain: Any = _batch_norm("batch_norm", input, norm)  # its derivative is that of the parts
+        return relu(plain if z is None else plain + z)
     axes = (0, *range(2, input.ndim))
     count = math.prod(input.shape[i] for i in axes)
     if count == 1:
         raise TgValueError(f"{op}: training needs over one value per channel, got {input.shape}")
     m, v = k.moments(x, axes)
     m, v = m.reshape(channels), v.reshape(channels)
-    y = k.batch_norm(x, wa, ba, m, v, float(eps))
+    y = k.batch_norm(x, wa, ba, m, v, float(eps), za, rectify)
     if count > 1:
         with no_grad():
             if running_mean is not None:
                 _follow(running_mean, _new(m), momentum)
             if running_var is not None:
                 _follow(running_var, _new(v) * (count / (count - 1)), momentum)
-    return record(BATCH_NORM, y, (input, w, b), (axes, m, v, float(eps)))
+    saved = (axes, m, v, float(eps), rectify)
+    if rectify:
+        return record(BATCH_NORM_RELU, y, (input, w, b, z), saved)
+    return record(BATCH_NORM, y, (input, w, b), saved)
 
 
 def _follow(estimate: Tensor, value: Tensor, momentum: float) -> None:
@@ -275,5 +333,5 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -
     return input / norm(input, p, dim, True).clamp(min=eps)
 
 
-FUNCTIONAL = ("batch_norm", "group_norm", "layer_norm", "normalize")
+FUNCTIONAL = ("batch_norm", "batch_norm_relu", "group_norm", "layer_norm", "normalize")
 """Published in ``nn.functional`` only, as in PyTorch."""

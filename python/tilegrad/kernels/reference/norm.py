@@ -24,6 +24,17 @@ def _not_channels(x):
     return (0, *range(2, x.ndim))
 
 
+def _same_shape(name, v, x):
+    if v.shape != x.shape:
+        raise errors.ShapeError(f"norm: {name} has shape {v.shape}, but x has {x.shape}")
+    return v
+
+
+def _passed(v, y):
+    """v where y is positive or NaN, else 0."""
+    return np.where(y <= 0, np.zeros((), v.dtype), v)
+
+
 def _affine(xhat, weight, bias):
     y = xhat if weight is None else xhat * weight
     return y if bias is None else y + bias
@@ -42,28 +53,38 @@ def _grad_input(h, xhat, rstd, axes):
 
 
 @quiet
-def batch_norm(x, weight, bias, mean, var, eps):
-    """y = (x - mean) / sqrt(var + eps) weight + bias, one of each per channel (axis 1)."""
-    dtype, (x, *rest) = x.dtype, widen_all(x, weight, bias, mean, var)
+def batch_norm(x, weight, bias, mean, var, eps, residual=None, relu=False):
+    """y = (x - mean) / sqrt(var + eps) weight + bias, one of each per channel (axis 1).
+
+    residual, of x's shape, is added; relu: negative values become 0.
+    """
+    dtype, (x, residual, *rest) = x.dtype, widen_all(x, residual, weight, bias, mean, var)
     weight, bias, mean, var = [None if v is None else _per_channel(v, x) for v in rest]
-    return rounded(_affine((x - mean) * (1 / np.sqrt(var + eps)), weight, bias), dtype)
+    y = _affine((x - mean) * (1 / np.sqrt(var + eps)), weight, bias)
+    if residual is not None:
+        y = y + _same_shape("residual", residual, x)
+    return rounded(_passed(y, y) if relu else y, dtype)
 
 
 @quiet
-def batch_norm_grad(g, x, weight, mean, var, eps):
-    """gx, gweight = sum(g xhat), gbias = sum(g), where mean and var are x's own.
+def batch_norm_grad(g, x, weight, mean, var, eps, y=None, residual=False):
+    """gx, gweight = sum(g xhat), gbias = sum(g), where mean and var are x's own, and gresidual = g.
 
-    gweight and gbias (C,), None when weight is None.
+    g counts where y, the output of a relu, is positive. gweight and gbias (C,), None when weight is
+    None; gresidual None unless asked for.
     """
-    dtype, (g, x, *rest) = x.dtype, widen_all(g, x, weight, mean, var)
+    dtype, (g, x, y, *rest) = x.dtype, widen_all(g, x, y, weight, mean, var)
     weight, mean, var = [None if v is None else _per_channel(v, x) for v in rest]
+    if y is not None:
+        g = _passed(g, _same_shape("y", y, x))
     rstd = 1 / np.sqrt(var + eps)
     xhat = (x - mean) * rstd
     axes = _not_channels(x)
     gx = rounded(_grad_input(_affine(g, weight, None), xhat, rstd, axes), dtype)
+    own = rounded(g, dtype) if residual else None
     if weight is None:
-        return gx, None, None
-    return gx, rounded(total(g * xhat, axes), dtype), rounded(total(g, axes), dtype)
+        return gx, None, None, own
+    return gx, rounded(total(g * xhat, axes), dtype), rounded(total(g, axes), dtype), own
 
 
 @quiet
