@@ -24,7 +24,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_streams(shape, stream):
+def test_streams(shape, stream, isa):
     for dtype in FLOATS:
         same(cpu.random_uniform(shape, dtype, *stream), ref.random_uniform(shape, dtype, *stream))
     for low, high in ((0, 10), (-(2**63), 2**63 - 1), (5, 6)):
@@ -36,7 +36,7 @@ def test_streams(shape, stream):
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_normal(dtype):
+def test_normal(dtype, isa):
     # float32: the angle and the logarithm are good to a few ulps of 1.
     atol = {"f": 1e-6, "d": 1e-14, "e": 4e-3}.get(dtype.char, 3e-2)
     for shape, stream in itertools.product(SHAPES, STREAMS):
@@ -53,12 +53,23 @@ def test_normal_is_accurate_everywhere():
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_dropout_keeps_layout(dtype):
+def test_dropout_keeps_layout(dtype, isa):
     x = rng.standard_normal((6, 5, 4, 3)).astype(dtype)
     for v in (x.transpose(0, 3, 1, 2), x[::-1, :, ::2], x.T):
         y = cpu.dropout(v, 0.4, 3, 9)
         same(np.ascontiguousarray(y), np.ascontiguousarray(ref.dropout(v, 0.4, 3, 9)))
     assert cpu.dropout(x.transpose(0, 3, 1, 2), 0.4, 3, 9).transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_every_instruction_set_draws_the_same_normals():
+    before, drawn = cpu.isa(), []
+    for isa in cpu.isas():
+        cpu.set_isa(isa)
+        drawn.append([cpu.random_normal((9001,), dtype, 5, 7) for dtype in FLOATS])
+    cpu.set_isa(before)
+    for other in drawn[1:]:
+        for a, b in zip(drawn[0], other, strict=True):
+            same(a, b)
 
 
 def test_any_number_of_threads():

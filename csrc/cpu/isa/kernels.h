@@ -14,6 +14,7 @@ struct NormKernels;         // norm_kernels.h
 struct SoftmaxKernels;      // softmax_kernels.h
 struct RecurrentKernels;    // recurrent_kernels.h
 struct OptimKernels;        // optim_kernels.h
+struct RandomKernels;       // random_kernels.h
 struct WinogradKernels;     // winograd_kernels.h
 struct DepthwiseKernels;    // depthwise_kernels.h
 
@@ -26,6 +27,7 @@ struct Kernels {
   const SoftmaxKernels* softmax;
   const RecurrentKernels* recurrent;
   const OptimKernels* optim;
+  const RandomKernels* random;
   const WinogradKernels* winograd;
   const DepthwiseKernels* depthwise;
 };

@@ -17,6 +17,7 @@
   extern const SoftmaxKernels softmax_kernels;         \
   extern const RecurrentKernels recurrent_kernels;     \
   extern const OptimKernels optim_kernels;             \
+  extern const RandomKernels random_kernels;           \
   extern const WinogradKernels winograd_kernels;       \
   extern const DepthwiseKernels depthwise_kernels;     \
   }
@@ -29,6 +30,7 @@
    &isa::softmax_kernels,     \
    &isa::recurrent_kernels,   \
    &isa::optim_kernels,       \
+   &isa::random_kernels,      \
    &isa::winograd_kernels,    \
    &isa::depthwise_kernels}
 

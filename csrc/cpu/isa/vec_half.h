@@ -94,7 +94,7 @@ inline void narrow_block(bfloat16* out, const float* in, int64_t n) {
 inline void widen_block(float* out, const half* in, int64_t n) {
   int64_t i = 0;
 #if defined(__F16C__)
-  for (; i + 8 <= n; i += 8)
+  for (const int64_t whole = n & ~int64_t(7); i < whole; i += 8)
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(in + i))));
 #endif
   for (; i < n; ++i) out[i] = widen(in[i]);
@@ -102,7 +102,7 @@ inline void widen_block(float* out, const half* in, int64_t n) {
 inline void narrow_block(half* out, const float* in, int64_t n) {
   int64_t i = 0;
 #if defined(__F16C__)
-  for (; i + 8 <= n; i += 8)
+  for (const int64_t whole = n & ~int64_t(7); i < whole; i += 8)
     _mm_storeu_si128((__m128i*)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(in + i), 0));
 #endif
   for (; i < n; ++i) out[i] = narrow_to(in[i], out);

@@ -10,9 +10,9 @@
 #include "core/run.h"
 #include "cpu/gemm.h"
 #include "cpu/isa/kernels.h"
+#include "cpu/isa/random_kernels.h"
 #include "cpu/isa/softmax_kernels.h"
 #include "ops/copy/prepare.h"
-#include "ops/random/philox.h"
 
 namespace tg {
 namespace {
@@ -32,9 +32,9 @@ const SoftmaxRows<double>& rows<double>() {
 
 // As the dropout kernel on all probabilities (B, H, T, S), row major.
 struct Dropout {
-  double p, scale;     // scale: 1 / (1 - p)
-  uint32_t threshold;  // of 24-bit uniforms: those below it are dropped
-  uint64_t key, offset;
+  double p;
+  DropNumbers numbers;
+  PhiloxStream stream;
 };
 
 struct Params {
@@ -126,18 +126,11 @@ void draw(const Params& s, int64_t b, int64_t h, int64_t i, int64_t n, T* factor
   const Dropout& d = s.dropout;
   const uint64_t row = uint64_t(b * s.heads + h) * uint64_t(s.queries) + uint64_t(i);
   const uint64_t first = row * uint64_t(s.keys);
-  uint64_t block = d.offset + first / 4;
-  const int32_t threshold = int32_t(d.threshold);
-  const T scale = T(d.scale);
-  uint32_t words[kPhiloxWords];
-  T group[kPhiloxWords];
-  for (int64_t j = -int64_t(first % 4); j < n; j += kPhiloxWords, block += kPhiloxBlocks) {
-    philox(d.key, block, words);
-    for (int w = 0; w < kPhiloxWords; ++w)
-      group[w] = int32_t(words[w] >> 8) >= threshold ? scale : T(0);
-    const int64_t begin = std::max<int64_t>(0, -j), end = std::min<int64_t>(kPhiloxWords, n - j);
-    std::copy(group + begin, group + std::max(begin, end), factors + j + begin);
-  }
+  const PhiloxStream stream{d.stream.key, d.stream.block + first / 4};
+  if constexpr (sizeof(T) == 4)
+    kernels().random->factors_f32(stream, d.numbers, int(first % 4), factors, n);
+  else
+    kernels().random->factors_f64(stream, d.numbers, int(first % 4), factors, n);
 }
 
 // What is dropped is zero even if it was not finite.
@@ -279,8 +272,8 @@ struct Operands {
     p.values = vv.shape[3];
     p.scale = scale;
     p.causal = causal;
-    p.dropout = {dropped, dropped < 1 ? 1 / (1 - dropped) : 0,
-                 uint32_t(std::ceil(dropped * 0x1p24)), key, offset};
+    const double kept_scale = dropped < 1 ? 1 / (1 - dropped) : 0;
+    p.dropout = {dropped, {uint32_t(std::ceil(dropped * 0x1p24)), kept_scale}, {key, offset}};
     q = ready("q", qa);
     k = ready("k", ka);
     v = ready("v", va);

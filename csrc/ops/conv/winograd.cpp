@@ -96,7 +96,7 @@ class Winograd {
     y += t_.m * step_y_;
     if (y >= v.shape[3]) y -= v.shape[3], ++n;
     if (y < 0 || y >= v.shape[3] || n >= v.shape[0]) return;
-    const int64_t item = sizeof(float), begin = std::max<int64_t>(x, 0);
+    const int64_t item = itemsize(v.dtype), begin = std::max<int64_t>(x, 0);
     const int64_t end = std::min(x + cols * step_x_, v.shape[4]);
     const char* p = v.data + n * v.strides[0] + channel * v.strides[1] + y * v.strides[3] +
                     begin * v.strides[4];
