@@ -90,9 +90,23 @@ TG_INLINE void transpose(__m256d (&r)[4]) {
   r[2] = _mm256_permute2f128_pd(a, c, 0x31);
   r[3] = _mm256_permute2f128_pd(b, d, 0x31);
 }
+#elif defined(TG_ISA_neon)
+TG_INLINE void transpose(lanes<double>::values (&r)[2]) {
+  const float64x2_t a = r[0], b = r[1];
+  r[0] = vzip1q_f64(a, b);
+  r[1] = vzip2q_f64(a, b);
+}
+TG_INLINE void transpose(lanes<float>::values (&r)[4]) {
+  const float32x4_t a = vzip1q_f32(r[0], r[2]), b = vzip2q_f32(r[0], r[2]);
+  const float32x4_t c = vzip1q_f32(r[1], r[3]), d = vzip2q_f32(r[1], r[3]);
+  r[0] = vzip1q_f32(a, c);
+  r[1] = vzip2q_f32(a, c);
+  r[2] = vzip1q_f32(b, d);
+  r[3] = vzip2q_f32(b, d);
+}
 #endif
 
-#if defined(TG_ISA_avx512) || defined(TG_ISA_avx2)
+#if !defined(TG_ISA_generic)
 // dst[p * ld + l] = src[l * stride + p]: lanes [0, count) of k contiguous terms each.
 template <class T>
 void pack_turned(T* dst, int64_t ld, const T* src, int64_t stride, int64_t count, int64_t k) {
@@ -204,6 +218,10 @@ Vec<T> load_between(const T* p, int low, int high) {
   for (int i = low; i < high; ++i) lanes[i] = p[i];
   return Vec<T>::load(lanes);
 }
+#if defined(TG_ISA_neon)
+TG_INLINE Vec<float> evens(Vec<float> a, Vec<float> b) { return {vuzp1q_f32(a.v, b.v)}; }
+TG_INLINE Vec<double> evens(Vec<double> a, Vec<double> b) { return {vuzp1q_f64(a.v, b.v)}; }
+#else
 template <class T>
 Vec<T> evens(Vec<T> a, Vec<T> b) {
   T lanes[2 * Vec<T>::N], out[Vec<T>::N];
@@ -212,6 +230,7 @@ Vec<T> evens(Vec<T> a, Vec<T> b) {
   for (int i = 0; i < Vec<T>::N; ++i) out[i] = lanes[2 * i];
   return Vec<T>::load(out);
 }
+#endif
 #endif
 
 // Columns [at, at + V::N) of all rows; STEP 1 or 2. Zeros come for free with the masks.

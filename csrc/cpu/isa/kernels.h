@@ -16,6 +16,7 @@ struct RecurrentKernels;    // recurrent_kernels.h
 struct OptimKernels;        // optim_kernels.h
 struct WinogradKernels;     // winograd_kernels.h
 struct DepthwiseKernels;    // depthwise_kernels.h
+struct LadderKernels;       // ladder_kernels.h
 
 struct Kernels {
   const char* name;
@@ -28,6 +29,7 @@ struct Kernels {
   const OptimKernels* optim;
   const WinogradKernels* winograd;
   const DepthwiseKernels* depthwise;
+  const LadderKernels* ladder;
 };
 
 const Kernels& kernels();             // the table in use

@@ -7,7 +7,7 @@ from tilegrad.kernels.reference._common import quiet, require_float, rounded, wi
 
 
 @quiet
-def matmul(a, b):
+def matmul(a, b, impl=""):
     """y[..., i, j] = sum over p of a[..., i, p] b[..., p, j]; leading axes broadcast."""
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise errors.ShapeError(
