@@ -48,7 +48,7 @@ rm -f "$out"/python/tilegrad/*.so
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CXX_FLAGS="-idirafter $root/usr/include" \
   -DPython_EXECUTABLE="$python" -DPython_INCLUDE_DIR="$root/usr/include/$version" \
   -DPython_NumPy_INCLUDE_DIR="$out/site/numpy/_core/include" \
-  -DPYTHON_MODULE_EXTENSION=".cpython-${version#python3.*}-aarch64-linux-gnu.so" \
+  -DPYTHON_MODULE_EXTENSION=".cpython-${version//[!0-9]/}-aarch64-linux-gnu.so" \
   -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$out/python/tilegrad" >/dev/null
 "$bin/cmake" --build "$out/cmake" -j 2
 

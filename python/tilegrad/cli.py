@@ -143,7 +143,7 @@ def _ladder(args: argparse.Namespace) -> int:
             if i == 0:
                 print(f"{family}/{case}  {args.dtype}, {kernels.host.isa()}")
                 print(f"    {'impl':<13} {'threads':>7} {'GFLOP/s':>9} {'of registers':>13}")
-            speed = r.why or f"{r.gflops:>9.1f} {r.share:>12.1%}"
+            speed = f"{'-':>9}  {r.why}" if r.why else f"{r.gflops:>9.1f} {r.share:>13.1%}"
             print(f"    {r.impl or '(chosen)':<13} {r.threads:>7} {speed}", flush=True)
             seen = True
     if not seen:

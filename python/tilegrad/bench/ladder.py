@@ -66,7 +66,7 @@ def _rungs(call: Call, threads: int, budget: float) -> Iterator[Rung]:
         try:
             error = difference(run(), expected)
         except ValueError as e:
-            refused[impl] = str(e).partition("it needs ")[2] or str(e)
+            refused[impl] = str(e).partition("does not apply: it ")[2] or str(e)
             continue
         if error <= limit:
             functions[impl] = run
