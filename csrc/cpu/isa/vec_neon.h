@@ -35,14 +35,14 @@ TG_INLINE void Vec<double>::store_n(double* p, int n) const {
   if (n == 1) vst1q_lane_f64(p, v, 0);
 }
 
-#define TG_NEON_LANES(T, s)                                                                      \
-  TG_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {vfmaq_##s(c.v, a.v, b.v)}; }      \
-  TG_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {vfmsq_##s(c.v, a.v, b.v)}; }     \
-  TG_INLINE Vec<T> sqrt(Vec<T> a) { return {vsqrtq_##s(a.v)}; }                                  \
-  TG_INLINE Vec<T> abs(Vec<T> a) { return {vabsq_##s(a.v)}; }                                    \
-  TG_INLINE Vec<T> round(Vec<T> a) { return {vrndnq_##s(a.v)}; }                                 \
-  TG_INLINE Vec<T> floor(Vec<T> a) { return {vrndmq_##s(a.v)}; }                                 \
-  TG_INLINE Vec<T> ceil(Vec<T> a) { return {vrndpq_##s(a.v)}; }                                  \
+#define TG_NEON_LANES(T, s)                                                                  \
+  TG_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {vfmaq_##s(c.v, a.v, b.v)}; }  \
+  TG_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {vfmsq_##s(c.v, a.v, b.v)}; } \
+  TG_INLINE Vec<T> sqrt(Vec<T> a) { return {vsqrtq_##s(a.v)}; }                              \
+  TG_INLINE Vec<T> abs(Vec<T> a) { return {vabsq_##s(a.v)}; }                                \
+  TG_INLINE Vec<T> round(Vec<T> a) { return {vrndnq_##s(a.v)}; }                             \
+  TG_INLINE Vec<T> floor(Vec<T> a) { return {vrndmq_##s(a.v)}; }                             \
+  TG_INLINE Vec<T> ceil(Vec<T> a) { return {vrndpq_##s(a.v)}; }                              \
   TG_INLINE Vec<T> trunc(Vec<T> a) { return {vrndq_##s(a.v)}; }
 
 TG_NEON_LANES(float, f32)

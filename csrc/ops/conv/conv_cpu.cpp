@@ -214,8 +214,8 @@ void fill(const FillParams&, const View* v) {
   }
 }
 
-py::object execute(ConvParams p, const Output& out, const View& a, const View& b,
-                   const View& bias, const std::string& impl) {
+py::object execute(ConvParams p, const Output& out, const View& a, const View& b, const View& bias,
+                   const std::string& impl) {
   if (out.view.size() == 0) return out.array;
   if (a.size() == 0 || b.size() == 0) {
     run(fill, FillParams{}, {out.view, bias}, out.view.size());
