@@ -2,6 +2,7 @@
 
 x (N, C, *in), w (O, C/groups, *kernel), y (N, O, *out); padding is one (before, after) per axis.
 y[n, o, p] = sum over c, t of w[o, c, t] x[n, c, p * stride + t * dilation - before]
+There is one way to do it here: impl changes nothing.
 """
 
 import numpy as np
