@@ -8,7 +8,7 @@ TOOLS = "setuptools>=77" "scikit-build-core[setuptools]>=1.1" "pybind11>=3.0" "n
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := build
-.PHONY: demo test test-all mutation check format build bench asan wheel clean
+.PHONY: demo test test-all mutation check format build bench asan neon wheel clean
 
 demo: $(READY)
 	$(PY) -m tilegrad demo $(if $(DATA),--data $(DATA))
@@ -58,6 +58,10 @@ bench: $(READY)
 # The suite under ASan and UBSan (halting), then a minute of random calls of every kernel.
 asan: $(READY)
 	tests/asan.sh $(abspath $(PY))
+
+# The kernel tests on aarch64, cross-compiled and emulated (Debian: g++-aarch64-linux-gnu, qemu-user).
+neon: $(READY)
+	tests/neon.sh $(abspath $(PY))
 
 wheel: $(READY)
 	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .

@@ -16,6 +16,7 @@ void bind_conv(py::module_&);
 void bind_copy(py::module_&);
 void bind_elementwise(py::module_&);
 void bind_index(py::module_&);
+void bind_ladder(py::module_&);
 void bind_matmul(py::module_&);
 void bind_norm(py::module_&);
 void bind_optim(py::module_&);
@@ -54,6 +55,7 @@ PYBIND11_MODULE(_cpu, m) {
   tg::bind_copy(m);
   tg::bind_elementwise(m);
   tg::bind_index(m);
+  tg::bind_ladder(m);
   tg::bind_matmul(m);
   tg::bind_norm(m);
   tg::bind_optim(m);

@@ -216,6 +216,9 @@ class Fuzzer:
             return np.dtype(self.pick(DTYPES))
         if name == "value":
             return np.asarray(1, self.dtype) if kernel == "full" else 1.0
+        if name == "impl":
+            ways = contract.MATMUL if kernel == "matmul" else contract.CONV
+            return "" if f(0.5) else self.pick([*ways, "x"])
         if name == "mode":
             return self.pick(["constant", "reflect", "replicate", "x"])
         if name == "order":

@@ -15,6 +15,7 @@ from tilegrad.bench.report import busy, machine
 from tilegrad.bench.timing import Timing, measure, verdict
 from tilegrad.cases import Arg, Case
 from tilegrad.errors import DataError, PackageError
+from tilegrad.kernels import contract
 
 
 def wait(seconds):
@@ -223,6 +224,29 @@ def test_the_schema_refuses():
         with pytest.raises(DataError, match=text):
             bench.validate(bad)
     assert set(machine()) == set(good["machine"])
+
+
+@pytest.mark.skipif(kernels.host.__name__.endswith("reference"), reason="has no ways")
+def test_the_ladder(monkeypatch):
+    threads = kernels.host.num_threads()
+    product = Case("product", "matmul", (Arg((20, 30)), Arg((30, 40))), bench=True)
+    layer = Case("layer", "conv2d", (Arg((2, 16, 9, 9)), Arg((16, 16, 3, 3))), bench=True)
+    for case, names in ((product, contract.MATMUL), (layer, contract.CONV)):
+        first, *rungs = bench.ladder(case, budget=0.0)
+        assert first.impl == "registers" and first.gflops > 0 and first.share == 1
+        ways = [r for r in rungs if r.impl]
+        assert [r.impl for r in ways] == list(names)
+        for r in rungs:
+            assert bool(r.why) != (r.gflops > 0) and r.share == pytest.approx(
+                r.gflops / first.gflops / r.threads
+            )
+        assert {r.threads for r in rungs if not r.impl} == {1, threads}
+        assert kernels.host.num_threads() == threads
+    why = {r.impl: r.why for r in bench.ladder(layer, dtype="float64", budget=0.0)}
+    assert why["winograd_2x3"] == "needs float32, 3 x 3 taps and strides of 1" and not why["direct"]
+    assert list(bench.ladder(CASE, budget=0.0)) == []
+    monkeypatch.setattr(bench.ladder.__globals__["reference"], "matmul", lambda a, b: 2 * (a @ b))
+    assert all("WRONG" in r.why for r in bench.ladder(product, budget=0.0) if r.impl == "naive")
 
 
 def test_a_busy_machine_is_named(monkeypatch):

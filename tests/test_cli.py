@@ -15,6 +15,7 @@ import pytest
 
 import tilegrad as tg
 from tilegrad import bench, cli, data, demo, kernels, train
+from tilegrad.kernels import contract
 
 COMPILED = not kernels.host.__name__.endswith("reference")
 
@@ -138,6 +139,22 @@ def test_bench(capsys, tmp_path, monkeypatch, threads):
     assert content["machine"]["threads"] == 1
     code, _, err = run(capsys, "bench", "nothing-like-this")
     assert code == 1 and "no row matches 'nothing-like-this'" in err
+
+
+@pytest.mark.skipif(not COMPILED, reason="the reference has no ways")
+def test_ladder(capsys, threads):
+    code, out, _ = run(capsys, "bench", "square_64", "--ladder", "--budget", "0", "--threads", "1")
+    head, columns, *rows = out.splitlines()
+    assert code == 0 and head.startswith("matmul/matmul-square_64  float32, ")
+    assert columns.split() == ["impl", "threads", "GFLOP/s", "of", "registers"]
+    names = [r.split()[0] for r in rows]
+    assert names == ["registers", *contract.MATMUL, "(chosen)"]
+    by_name = dict(zip(names, rows, strict=True))
+    assert by_name["registers"].endswith("100.0%")
+    why = "-  needs at most 4 rows of input and contiguous rows of other"
+    assert by_name["few_rows"].endswith(why)
+    code, _, err = run(capsys, "bench", "elementwise/relu", "--ladder")
+    assert code == 1 and "no product or convolution in 'elementwise/relu'" in err
 
 
 def test_bench_of_a_wrong_kernel(capsys, monkeypatch):

@@ -12,6 +12,7 @@ import tilegrad as tg
 from tilegrad import _cpu as cpu
 from tilegrad import errors
 from tilegrad.cases.conv import LAYERS
+from tilegrad.kernels import contract
 from tilegrad.kernels import reference as ref
 
 FLOATS = [np.dtype(c) for c in "fd"] + [np.dtype(ml_dtypes.bfloat16), np.dtype("e")]
@@ -135,6 +136,33 @@ def test_three_directions(case, dtype, isa, algorithm):
         same(cpu.conv(x2, w2, bias, *window), y)
         same(cpu.conv_grad_input(g2, w2, xs[2:], *window), gx)
         same(cpu.conv_grad_weight(g2, x2, ws[2:], *window), gw)
+
+
+@pytest.mark.parametrize("impl", contract.CONV)
+def test_impl(impl, isa):
+    """The algorithm of this name gives the numbers of the reference or says what it needs."""
+    taken = np.zeros(3, int)
+    exact = impl not in ("winograd_4x3", "winograd_2x5")
+    for xs, ws, *window in CASES.values():
+        x, w = numbers(np.dtype("f"), xs), numbers(np.dtype("f"), ws)
+        y = ref.conv(x, w, None, *window)
+        if not x.size or not w.size or (impl == "plain" and y.size * np.prod(ws[1:]) > 3e5):
+            continue
+        g = numbers(np.dtype("f"), y.shape)
+        for i, (name, *args) in enumerate((
+            ("conv", x, w, None), ("conv_grad_input", g, w, xs[2:]),
+            ("conv_grad_weight", g, x, ws[2:]),
+        )):  # fmt: skip
+            try:
+                result = getattr(cpu, name)(*args, *window, impl=impl)
+            except errors.ValueError as e:
+                assert f": impl='{impl}' does not apply: it needs float32" in str(e)
+                continue
+            expected = getattr(ref, name)(*args, *window)
+            limit = 0 if exact else 1e-5 * np.abs(expected).max(initial=1)
+            np.testing.assert_allclose(result, expected, rtol=0, atol=limit)
+            taken[i] += 1
+    assert taken.min() >= (len(CASES) // 2 if impl in ("plain", "direct") else 1)
 
 
 def test_memory_order_follows_the_input():
@@ -301,6 +329,15 @@ def test_adjoints():
 F = np.zeros
 TWO = ((1, 1), ((0, 0), (0, 0)), (1, 1))
 ERRORS = {
+    "impl": (
+        lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, "fast"),
+        errors.ValueError,
+        "conv2d: impl must be '' or one of covering, pointwise, winograd_4x3, winograd_2x3, "
+        "winograd_2x5, depthwise, direct, plain; got 'fast'"),
+    "impl that does not apply": (
+        lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, impl="winograd_4x3"),
+        errors.ValueError, "conv2d: impl='winograd_4x3' does not apply: it needs float32, 3 x 3 "
+        "taps and strides of 1"),
     "groups": (
         lambda: cpu.conv(F((8, 5, 32, 32)), F((4, 3, 3, 3)), None, *TWO, 2), errors.ShapeError,
         "conv2d: weight (4, 3, 3, 3) expects 3 input channels in each of groups=2, but axis 1 of "

@@ -175,8 +175,10 @@ def test_cast(isa, dtype):
 def test_half_conversion_of_every_value(isa, target):
     every = np.arange(65536, dtype=np.uint16).view(target)
     wide = _cpu.cast(every, np.dtype(np.float32))
-    np.testing.assert_array_equal(wide, every.astype(np.float32))
-    np.testing.assert_array_equal(np.signbit(wide), np.signbit(every.astype(np.float32)))
+    with np.errstate(all="ignore"):  # some processors report signalling NaN
+        expected = every.astype(np.float32)
+    np.testing.assert_array_equal(wide, expected)
+    np.testing.assert_array_equal(np.signbit(wide), np.signbit(expected))
     steps = [*(np.arange(-3, 4) * 2.0**-13 + 1), 1 + 2**-11, 1 - 2**-12]
     with np.errstate(all="ignore"):  # around every value and every tie
         near = np.concatenate([(wide.astype(np.float64) * s).astype(np.float32) for s in steps])

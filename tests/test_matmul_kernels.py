@@ -9,6 +9,7 @@ from exact import rng
 
 from tilegrad import _cpu as cpu
 from tilegrad import errors
+from tilegrad.kernels import contract
 from tilegrad.kernels import reference as ref
 
 FLOATS = [np.dtype(c) for c in "efd"] + [np.dtype(ml_dtypes.bfloat16)]
@@ -69,6 +70,42 @@ def test_linear(dtype):
         same(cpu.linear(x, w, w[:, 0]), ref.linear(x, w, w[:, 0]))
 
 
+def applies(impl, a, b):
+    """What docs/kernels.md says of the ways."""
+    m, n, item = a.shape[-2], b.shape[-1], a.dtype.itemsize
+    if a.dtype not in ("f", "d"):
+        return False
+    rows = n == 1 or b.strides[-1] == item
+    return {
+        "naive": True, "rows": rows, "blocked": rows, "few_rows": rows and m <= 4,
+        "dot": b.strides[-2] == item, "in_place": m == 1 or item in a.strides, "packed": True,
+    }[impl]  # fmt: skip
+
+
+@pytest.mark.parametrize("impl", contract.MATMUL)
+def test_ways(impl):
+    """Every way gives the bits of the reference or says why it cannot be taken."""
+    taken = 0
+    for dtype in FLOATS:
+        for m, n, k in [s for s in SIZES if s[0] * s[1]] + [(30, 700, 300)]:
+            for a, b in itertools.product(layouts(dtype, (m, k)), layouts(dtype, (k, n))):
+                if applies(impl, a, b):
+                    same(cpu.matmul(a, b, impl), ref.matmul(a, b))
+                    taken += 1
+                else:
+                    with pytest.raises(errors.ValueError, match=f"{impl}' does not apply: it need"):
+                        cpu.matmul(a, b, impl=impl)
+    assert taken > 9
+    for shapes in BATCHES:  # some are one product of more rows
+        a, b = (layouts(np.dtype("f"), s)[0] for s in shapes)
+        try:
+            y = cpu.matmul(a, b, impl=impl)
+        except errors.ValueError:
+            assert impl in ("dot", "few_rows")
+        else:
+            same(y, ref.matmul(a, b))
+
+
 def test_integers_wrap():
     for dtype in INTEGERS:
         a = rng.integers(0, np.iinfo(dtype).max, (9, 30), dtype)
@@ -106,6 +143,13 @@ def test_errors():
          "matmul: other has dtype float32, but input has float64"),
         (lambda: cpu.matmul(f((2, 2), bool), f((2, 2), bool)), errors.DTypeError,
          "matmul: not defined for bool"),
+        (lambda: cpu.matmul(f((2, 3)), f((3, 5)), impl="fast"), errors.ValueError,
+         f"matmul: impl must be '' or one of {', '.join(contract.MATMUL)}; got 'fast'"),
+        (lambda: cpu.matmul(f((5, 3)), f((3, 5)), impl="few_rows"), errors.ValueError,
+         "matmul: impl='few_rows' does not apply: it needs at most 4 rows of input and "
+         "contiguous rows of other"),
+        (lambda: cpu.matmul(f((2, 3), int), f((3, 5), int), impl="naive"), errors.ValueError,
+         "matmul: impl='naive' does not apply: it needs float32 or float64, got int64"),
         (lambda: cpu.linear(f((2, 3)), f((4, 2)), None), errors.ShapeError,
          "linear: weight (4, 2) expects 2 features, but axis -1 of input (2, 3) has 3; "
          "in_features=3 would fit"),

@@ -391,8 +391,12 @@ bool gemm(const Gemm<T>& problem) {
   if (problem.k == 0) return nothing_to_sum(problem);
   const GemmTable<T>& t =
       problem.table != nullptr ? *problem.table : gemm_table(*kernels().gemm, T());
+  if (problem.way == GemmWay::dot) return dot_products(problem, t);
+  if (problem.way == GemmWay::few_rows) return few_rows(problem, t);
+  if (problem.way == GemmWay::in_place) return in_place(problem, t);
   Gemm<T> g = problem;
-  const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr;
+  const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr &&
+                     g.way != GemmWay::packed;
   if (plain) {
     const Gemm<T> d = g.n < g.m ? turned_over(g) : g;
     const bool few = d.m <= kFewRows || (d.m <= kSomeRows && d.k >= kManyTerms);

@@ -31,6 +31,10 @@ struct GemmSink {
 template <class T>
 struct GemmTable;
 
+// Which of the ways of gemm; any: the first that is worth it. What the others ask of their operands
+// is the caller's to check (ops/matmul/ladder.cpp).
+enum class GemmWay { any, dot, few_rows, in_place, packed };
+
 template <class T>
 struct Gemm {
   const GemmTable<T>* table = nullptr;  // kernels other than those of T, for packed operands
@@ -41,6 +45,7 @@ struct Gemm {
   bool b_in_place = false;      // a B whose lanes lie side by side is not packed
   const T* row_bias = nullptr;  // m values, or
   const T* col_bias = nullptr;  // n values added to C; not with accumulate
+  GemmWay way = GemmWay::any;
 };
 
 // Threads share the blocks of C. False when there is no memory for the packed operands. Instances:

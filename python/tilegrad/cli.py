@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
         "--json", metavar="FILE", help="write the report, schema in tilegrad.bench.report"
     )
     p.add_argument("--threads", type=_positive)
+    p.add_argument(
+        "--ladder", action="store_true", help="products and convolutions in every way of impl="
+    )
     p.set_defaults(run=_bench)
     return top
 
@@ -131,7 +134,26 @@ def _check(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _ladder(args: argparse.Namespace) -> int:
+    from .bench import ladder, select
+
+    seen = False
+    for family, case in select(args.pattern):
+        for i, r in enumerate(ladder(case, dtype=args.dtype, budget=args.budget)):
+            if i == 0:
+                print(f"{family}/{case}  {args.dtype}, {kernels.host.isa()}")
+                print(f"    {'impl':<13} {'threads':>7} {'GFLOP/s':>9} {'of registers':>13}")
+            speed = f"{'-':>9}  {r.why}" if r.why else f"{r.gflops:>9.1f} {r.share:>13.1%}"
+            print(f"    {r.impl or '(chosen)':<13} {r.threads:>7} {speed}", flush=True)
+            seen = True
+    if not seen:
+        print(f"tilegrad bench: no product or convolution in {args.pattern!r}", file=sys.stderr)
+    return 0 if seen else 1
+
+
 def _bench(args: argparse.Namespace) -> int:
+    if args.ladder:
+        return _ladder(args)
     from .bench import report, run_case, select, validate
     from .bench.report import busy
 

@@ -100,8 +100,8 @@ def set_num_threads(n: int) -> None:
 def cpu_isas() -> list[str]:
     """The instruction sets this CPU can run, best first.
 
-    >>> cpu_isas()[-1]
-    'generic'
+    >>> cpu_isas()[-1] in ("generic", "neon")
+    True
     """
     return list(_runtime("isas")())
 

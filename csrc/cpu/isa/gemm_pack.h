@@ -90,15 +90,35 @@ TG_INLINE void transpose(__m256d (&r)[4]) {
   r[2] = _mm256_permute2f128_pd(a, c, 0x31);
   r[3] = _mm256_permute2f128_pd(b, d, 0x31);
 }
+#elif defined(TG_ISA_neon)
+TG_INLINE void transpose(lanes<double>::values (&r)[2]) {
+  const float64x2_t a = r[0], b = r[1];
+  r[0] = vzip1q_f64(a, b);
+  r[1] = vzip2q_f64(a, b);
+}
+TG_INLINE void transpose(lanes<float>::values (&r)[4]) {
+  const float32x4_t a = vzip1q_f32(r[0], r[2]), b = vzip2q_f32(r[0], r[2]);
+  const float32x4_t c = vzip1q_f32(r[1], r[3]), d = vzip2q_f32(r[1], r[3]);
+  r[0] = vzip1q_f32(a, c);
+  r[1] = vzip2q_f32(a, c);
+  r[2] = vzip1q_f32(b, d);
+  r[3] = vzip2q_f32(b, d);
+}
 #endif
 
-#if defined(TG_ISA_avx512) || defined(TG_ISA_avx2)
+#if !defined(TG_ISA_generic)
 // A full block of rows from src as columns at dst. Every fourth row has a pointer, the others lie
 // up to three strides further: sixteen addresses would not fit the registers.
 template <class T>
 TG_INLINE void turn_block(T* dst, int64_t ld, const T* src, int64_t stride) {
   using V = Vec<T>;
   decltype(V::v) block[V::N];
+  if constexpr (V::N < 4) {
+    for (int i = 0; i < V::N; ++i) block[i] = V::load(src + i * stride).v;
+    transpose(block);
+    for (int i = 0; i < V::N; ++i) V{block[i]}.store(dst + i * ld);
+    return;
+  }
 #pragma GCC unroll 4
   for (int i = 0; i < V::N; i += 4, src += 4 * stride) {
     block[i] = V::load(src).v;
@@ -223,6 +243,10 @@ Vec<T> load_between(const T* p, int low, int high) {
   for (int i = low; i < high; ++i) lanes[i] = p[i];
   return Vec<T>::load(lanes);
 }
+#if defined(TG_ISA_neon)
+TG_INLINE Vec<float> evens(Vec<float> a, Vec<float> b) { return {vuzp1q_f32(a.v, b.v)}; }
+TG_INLINE Vec<double> evens(Vec<double> a, Vec<double> b) { return {vuzp1q_f64(a.v, b.v)}; }
+#else
 template <class T>
 Vec<T> evens(Vec<T> a, Vec<T> b) {
   T lanes[2 * Vec<T>::N], out[Vec<T>::N];
@@ -231,6 +255,7 @@ Vec<T> evens(Vec<T> a, Vec<T> b) {
   for (int i = 0; i < Vec<T>::N; ++i) out[i] = lanes[2 * i];
   return Vec<T>::load(out);
 }
+#endif
 #endif
 
 TG_INLINE int clamp(int64_t x, int64_t most) { return int(x < 0 ? 0 : x < most ? x : most); }

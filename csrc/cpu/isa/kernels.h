@@ -17,6 +17,7 @@ struct OptimKernels;        // optim_kernels.h
 struct RandomKernels;       // random_kernels.h
 struct WinogradKernels;     // winograd_kernels.h
 struct DepthwiseKernels;    // depthwise_kernels.h
+struct LadderKernels;       // ladder_kernels.h
 
 struct Kernels {
   const char* name;
@@ -30,6 +31,7 @@ struct Kernels {
   const RandomKernels* random;
   const WinogradKernels* winograd;
   const DepthwiseKernels* depthwise;
+  const LadderKernels* ladder;
 };
 
 const Kernels& kernels();             // the table in use

@@ -76,13 +76,11 @@ void fold(const T* vectors, T* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = hsum(Vec<T>::load(vectors + i * Vec<T>::N));
 }
 
-// Tile shapes fill the register file: 32 registers hold 14 x 2 or 6 x 4 sums, 16 hold 6 x 2 or 3
-// x 4.
-#if defined(TG_ISA_avx512)
-constexpr int kRows = 14, kWideRows = 6, kDotRows = 4, kDotCols = 6;
-#else
-constexpr int kRows = 6, kWideRows = 3, kDotRows = 3, kDotCols = 3;
-#endif
+// Tile shapes fill the register file: see vec.h for those of two vectors; of four vectors 32
+// registers hold 6 rows, 16 hold 3.
+constexpr bool kMany = kRegisters == 32;
+constexpr int kRows = kTileRows, kWideRows = kMany ? 6 : 3;
+constexpr int kDotRows = kMany ? 4 : 3, kDotCols = kMany ? 6 : 3;
 
 template <class T, class E, int ROWS>
 constexpr void (*narrow_at())(const TileArgs<T>&) {

@@ -374,11 +374,7 @@ void tile(const WinogradProduct& t, int64_t row, int64_t col) {
   }
 }
 
-#if defined(TG_ISA_avx512)
-constexpr int kRows = 14;
-#else
-constexpr int kRows = 6;
-#endif
+constexpr int kRows = kTileRows;
 
 template <int ROWS, int COLS, bool TURNED>
 constexpr auto tile_at() {

@@ -53,6 +53,15 @@ TG_INLINE void store_interleaved(double* p, Vec<double> a, Vec<double> b) {
   _mm256_storeu_pd(p, _mm256_permute2f128_pd(x, y, 0x20));
   _mm256_storeu_pd(p + 4, _mm256_permute2f128_pd(x, y, 0x31));
 }
+#elif defined(TG_ISA_neon)
+template <>
+TG_INLINE void store_interleaved(float* p, Vec<float> a, Vec<float> b) {
+  vst2q_f32(p, {a.v, b.v});
+}
+template <>
+TG_INLINE void store_interleaved(double* p, Vec<double> a, Vec<double> b) {
+  vst2q_f64(p, {a.v, b.v});
+}
 #else
 template <class C>
 TG_INLINE void store_interleaved(C* p, Vec<C> a, Vec<C> b) {

@@ -20,6 +20,7 @@
   extern const RandomKernels random_kernels;           \
   extern const WinogradKernels winograd_kernels;       \
   extern const DepthwiseKernels depthwise_kernels;     \
+  extern const LadderKernels ladder_kernels;           \
   }
 #define TG_TABLE(isa)         \
   {#isa,                      \
@@ -32,11 +33,16 @@
    &isa::optim_kernels,       \
    &isa::random_kernels,      \
    &isa::winograd_kernels,    \
-   &isa::depthwise_kernels}
+   &isa::depthwise_kernels,   \
+   &isa::ladder_kernels}
 
 namespace tg {
 
+#if defined(__aarch64__)
+TG_DECLARE(neon)
+#else
 TG_DECLARE(generic)
+#endif
 #if defined(__x86_64__)
 TG_DECLARE(avx2)
 TG_DECLARE(avx512)
@@ -90,14 +96,18 @@ constexpr Kernels with_bf16() {
 }
 #endif
 
-// Newest first; generic is always last and always valid.
+// Newest first; the baseline of the platform is always last and always valid.
 const Candidate kCandidates[] = {
 #if defined(__x86_64__)
     {with_bf16(), has_avx512_bf16, "AVX-512 with BF16, saved by the operating system"},
     {TG_TABLE(avx512), has_avx512, "AVX-512 F, DQ, BW and VL, saved by the operating system"},
     {TG_TABLE(avx2), has_avx2, "AVX2, FMA and F16C, saved by the operating system"},
 #endif
+#if defined(__aarch64__)
+    {TG_TABLE(neon), always, ""},
+#else
     {TG_TABLE(generic), always, ""},
+#endif
 };
 constexpr int kCount = sizeof kCandidates / sizeof kCandidates[0];
 

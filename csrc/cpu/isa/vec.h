@@ -7,13 +7,13 @@
 //                          equal above (signed)
 //
 // min and max give their second operand when a comparison with NaN decides (as SSE does). fma(a, b,
-// c) is a * b + c and fnma(a, b, c) is c - a * b, rounded once but for the generic lanes of x86-64.
+// c) is a * b + c and fnma(a, b, c) is c - a * b, rounded once but for the generic lanes.
 // Double lanes are half as many as float lanes: widen_low, widen_high, narrow.
 // hsum and hmax fold the upper half onto the lower until one lane is left: a fixed tree.
 //
 // Everything lives in tg::TG_ISA. Code that includes this must not call inline functions of the
 // standard library or of csrc/core: the linker would be free to keep the copy compiled for the
-// newest CPU. On aarch64 the generic lanes are NEON registers.
+// newest CPU.
 #pragma once
 #include <cstdint>
 
@@ -21,6 +21,13 @@
 
 namespace tg {
 namespace TG_ISA {
+
+// Registers, and the rows of a product's tile of two vectors whose sums they hold.
+#if defined(TG_ISA_avx512) || defined(TG_ISA_neon)
+constexpr int kRegisters = 32, kTileRows = 14;
+#else
+constexpr int kRegisters = 16, kTileRows = 6;
+#endif
 
 template <class T>
 struct Vec;
@@ -50,6 +57,8 @@ using lane_bits_t = typename lane_bits<T>::type;
 #include "cpu/isa/vec_avx512.h"
 #elif defined(TG_ISA_avx2)
 #include "cpu/isa/vec_avx2.h"
+#elif defined(TG_ISA_neon)
+#include "cpu/isa/vec_neon.h"
 #else
 #include "cpu/isa/vec_generic.h"
 #endif

@@ -1,4 +1,4 @@
-// Four floats or two doubles in the compiler's own vector types: SSE2 on x86-64, NEON on aarch64.
+// Four floats or two doubles in the compiler's own vector types: SSE2, and the base of vec_neon.h.
 #pragma once
 #include "cpu/isa/vec.h"
 
@@ -113,17 +113,8 @@ TG_EACH Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {
   return from_bits(select(m, bits_of(a), bits_of(b)));
 }
 
-// One rounding where the baseline has a fused multiply-add, else two.
-TG_EACH Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
-#if defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF)
-  for (int i = 0; i < Vec<T>::N; ++i)
-    c.v[i] = sizeof(T) == 4 ? T(__builtin_fmaf(float(a.v[i]), float(b.v[i]), float(c.v[i])))
-                            : T(__builtin_fma(a.v[i], b.v[i], c.v[i]));
-  return c;
-#else
-  return {a.v * b.v + c.v};
-#endif
-}
+// Two roundings: the baseline has no fused multiply-add.
+TG_EACH Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {a.v * b.v + c.v}; }
 TG_EACH Vec<T> neg(Vec<T> a) { return {-a.v}; }
 TG_EACH Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return fma(neg(a), b, c); }
 TG_EACH Vec<T> min(Vec<T> a, Vec<T> b) { return {a.v < b.v ? a.v : b.v}; }
@@ -157,7 +148,6 @@ TG_EACH Vec<T> trunc(Vec<T> a) { return copysign(floor(abs(a)), a); }
 
 #undef TG_EACH
 
-TG_INLINE float hsum(Vec<float> a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 TG_INLINE double hsum(Vec<double> a) { return a.v[0] + a.v[1]; }
 TG_INLINE float hmax(Vec<float> a) {
   const float x = a.v[0] > a.v[2] ? a.v[0] : a.v[2], y = a.v[1] > a.v[3] ? a.v[1] : a.v[3];
@@ -165,6 +155,8 @@ TG_INLINE float hmax(Vec<float> a) {
 }
 TG_INLINE double hmax(Vec<double> a) { return a.v[0] > a.v[1] ? a.v[0] : a.v[1]; }
 
+#if !defined(TG_ISA_neon)  // which has instructions for these
+TG_INLINE float hsum(Vec<float> a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 TG_INLINE Vec<double> widen_low(Vec<float> a) {
   return {lanes<double>::values{double(a.v[0]), double(a.v[1])}};
 }
@@ -175,6 +167,7 @@ TG_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
   return {
       lanes<float>::values{float(low.v[0]), float(low.v[1]), float(high.v[0]), float(high.v[1])}};
 }
+#endif
 
 }  // namespace TG_ISA
 }  // namespace tg

@@ -1,7 +1,7 @@
 // Blocks of float16 and bfloat16 to float and back, rounding to nearest even.
 //
 // The conversions written in integers do not depend on the floating-point mode; neither do those of
-// F16C, which ignore it for the half operand.
+// F16C and NEON, which ignore it for the half operand.
 #pragma once
 #include "core/view.h"
 #include "cpu/isa/vec.h"
@@ -96,6 +96,9 @@ inline void widen_block(float* out, const half* in, int64_t n) {
 #if defined(__F16C__)
   for (const int64_t whole = n & ~int64_t(7); i < whole; i += 8)
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(in + i))));
+#elif defined(TG_ISA_neon)
+  for (; i + 4 <= n; i += 4)
+    vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&in[i].bits))));
 #endif
   for (; i < n; ++i) out[i] = widen(in[i]);
 }
@@ -104,6 +107,9 @@ inline void narrow_block(half* out, const float* in, int64_t n) {
 #if defined(__F16C__)
   for (const int64_t whole = n & ~int64_t(7); i < whole; i += 8)
     _mm_storeu_si128((__m128i*)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(in + i), 0));
+#elif defined(TG_ISA_neon)
+  for (; i + 4 <= n; i += 4)
+    vst1_u16(&out[i].bits, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(in + i))));
 #endif
   for (; i < n; ++i) out[i] = narrow_to(in[i], out);
 }

@@ -318,7 +318,7 @@ py::object attention(py::handle q, py::handle k, py::handle v, py::handle mask, 
   const Output y = empty_like(o.op, o.dtype, like);
   if (y.view.size() == 0) return finished(o.op, y, o.stored);
   check_scratch(o, 1);
-  if (p > 0) record_stream(offsetof(Params, dropout) + offsetof(Dropout, key));
+  if (p > 0) record_stream(offsetof(Params, dropout) + offsetof(Dropout, stream));
   run(forward_kernel, o.p, {o.q, o.k, o.v, o.mask, y.view}, o.work());
   return finished(o.op, y, o.stored);
 }
@@ -335,7 +335,7 @@ py::tuple attention_grad(py::handle g, py::handle q, py::handle k, py::handle v,
   if (outputs == 0)
     return py::make_tuple(finished(o.op, gq, o.stored), finished(o.op, gk, o.stored),
                           finished(o.op, gv, o.stored));
-  if (p > 0) record_stream(offsetof(Params, dropout) + offsetof(Dropout, key));
+  if (p > 0) record_stream(offsetof(Params, dropout) + offsetof(Dropout, stream));
   run(backward_kernel, o.p, {gin, o.q, o.k, o.v, o.mask, gq.view, gk.view, gv.view}, 3 * o.work());
   return py::make_tuple(finished(o.op, gq, o.stored), finished(o.op, gk, o.stored),
                         finished(o.op, gv, o.stored));

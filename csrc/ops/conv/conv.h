@@ -4,6 +4,7 @@
 // z = 1; a 1-d signal lies along y, so that its rows are one element long and follow each other.
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "core/array.h"
 #include "core/view.h"
@@ -60,8 +61,9 @@ bool conv_plain(const ConvParams& p, const View* views);
 // group has in pairs unless it is alone, or of images for the weight.
 bool sums_pairs(const ConvParams& p);
 
-// The first algorithm of the list of p.op that applies; prints it under TILEGRAD_VERBOSE=1.
-int choose_conv(const ConvParams& p, const View* views);
+// The first algorithm of the list of p.op that applies; prints it under TILEGRAD_VERBOSE=1. With
+// impl, the one of this name; raises where it does not apply.
+int choose_conv(const char* op, const ConvParams& p, const View* views, const std::string& impl);
 bool run_conv(const ConvParams& p, const View* views);
 // For tests: only this algorithm is considered, as far as it applies. Empty: all of them. False
 // when there is no such name.

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/check.h"
 #include "core/parts.h"
 #include "ops/conv/conv.h"
 
@@ -61,21 +62,28 @@ struct Algorithm {
   bool (*applies)(const ConvParams&, const View*);
   bool (*run)(const ConvParams&, const View*);
   bool (*worth)(const ConvParams&, const View*) = always;
+  const char* needs = "";  // what decides whether it applies
 };
 
+const char* const kWinograd3 = "3 x 3 taps, strides of 1 and no float64";
 const Algorithm kAlgorithms[] = {
     {"plain", "next to nothing to do", tiny, conv_plain},
-    {"covering", "kernel covers the input: one matrix product", is_covering, conv_covering},
-    {"pointwise", "kernel of one tap: one matrix product", is_pointwise, conv_pointwise},
-    {"patches", "small: the patch under every output is a row", is_patches, conv_patches, small},
+    {"covering", "kernel covers the input: one matrix product", is_covering, conv_covering, always,
+     "row-major operands, and a kernel as large as the input, which is not padded"},
+    {"pointwise", "kernel of one tap: one matrix product", is_pointwise, conv_pointwise, always,
+     "one tap, no padding, images without gaps, and for the gradient of the weight 32 channels"},
+    {"patches", "small: the patch under every output is a row", is_patches, conv_patches, small,
+     "float32 or float64, a row-major weight, and images of the output without gaps"},
     {"winograd_4x3", "F(4x4, 3x3), a quarter of the products", is_winograd3, conv_winograd_4x3,
-     worth_4x3},
-    {"winograd_2x3", "F(2x2, 3x3), small images", is_winograd3, conv_winograd_2x3, worth_2},
+     worth_4x3, kWinograd3},
+    {"winograd_2x3", "F(2x2, 3x3), small images", is_winograd3, conv_winograd_2x3, worth_2,
+     kWinograd3},
     {"winograd_2x5", "F(2x2, 5x5), a third of the products", is_winograd5, conv_winograd_2x5,
-     worth_2},
+     worth_2, "5 x 5 taps, strides of 1 and no float64"},
     {"winograd_4x3_by_2", "F(4x4, 2x2) on the phases of stride 2", is_winograd3_by_2,
-     conv_winograd_4x3_by_2, worth_by_2},
-    {"depthwise", "one channel per group: taps are masked offsets", is_depthwise, conv_depthwise},
+     conv_winograd_4x3_by_2, worth_by_2, "3 x 3 taps, strides of 2 and no float64"},
+    {"depthwise", "one channel per group: taps are masked offsets", is_depthwise, conv_depthwise,
+     always, "one channel in and out per group, small planes without gaps, and no float64"},
     {"direct", "rows lowered once, taps are offsets into them", always, conv_direct},
     {"plain", "the formula itself", always, conv_plain},
 };
@@ -95,9 +103,26 @@ const char* direction(ConvOp op) {
   return op == ConvOp::forward ? "" : op == ConvOp::grad_input ? "_grad_input" : "_grad_weight";
 }
 
+// The row of this name that applies.
+int named(const char* op, const ConvParams& p, const View* views, const std::string& impl) {
+  std::string names;
+  const Algorithm* same = nullptr;
+  for (int i = 1; i < kCount; ++i) {  // the first is the last again
+    const Algorithm& a = kAlgorithms[i];
+    names += (i > 1 ? ", " : "") + std::string(a.name);
+    if (impl != a.name) continue;
+    if (a.applies(p, views)) return i;
+    same = &a;
+  }
+  if (same == nullptr)
+    fail(ErrorKind::value, op, ": impl must be '' or one of ", names, "; got '", impl, "'");
+  fail(ErrorKind::value, op, ": impl='", impl, "' does not apply: it needs ", same->needs);
+}
+
 }  // namespace
 
-int choose_conv(const ConvParams& p, const View* views) {
+int choose_conv(const char* op, const ConvParams& p, const View* views, const std::string& impl) {
+  if (!impl.empty()) return named(op, p, views, impl);
   const char* forced = g_forced.load();
   int chosen = kCount - 1;
   for (int i = kCount - 1; i >= 0; --i) {

@@ -214,8 +214,8 @@ void fill(const FillParams&, const View* v) {
   }
 }
 
-py::object execute(ConvParams p, const Output& out, const View& a, const View& b,
-                   const View& bias) {
+py::object execute(ConvParams p, const Output& out, const View& a, const View& b, const View& bias,
+                   const std::string& impl) {
   if (out.view.size() == 0) return out.array;
   if (a.size() == 0 || b.size() == 0) {
     run(fill, FillParams{}, {out.view, bias}, out.view.size());
@@ -223,13 +223,14 @@ py::object execute(ConvParams p, const Output& out, const View& a, const View& b
   }
   const ConvViews views = {five_axes(out.view), five_axes(a), five_axes(b), bias};
   p.dtype = out.view.dtype;
-  p.algorithm = choose_conv(p, views);
+  p.algorithm = choose_conv(op_name(p.op, p.rank), p, views, impl);
   run(kernel, p, views, int64_t(std::min(p.flops(), 1e18)));
   return out.array;
 }
 
 py::object conv(py::handle x_array, py::handle w_array, py::handle bias_array, py::handle stride,
-                py::handle padding, py::handle dilation, py::handle groups_arg) {
+                py::handle padding, py::handle dilation, py::handle groups_arg,
+                const std::string& impl) {
   const View x = spatial_view(x_array, "input", "conv");
   const int rank = x.ndim - 2;
   const char* op = op_name(ConvOp::forward, rank);
@@ -255,12 +256,12 @@ py::object conv(py::handle x_array, py::handle w_array, py::handle bias_array, p
   std::copy(window.out, window.out + rank, shape + 2);
   ConvParams p{ConvOp::forward, rank, 0, x.shape[0], groups, w.shape[1], w.shape[0] / groups};
   window.store(rank, &p);
-  return execute(p, empty_as(op, x, shape), x, w, bias);
+  return execute(p, empty_as(op, x, shape), x, w, bias, impl);
 }
 
 py::object conv_grad_input(py::handle g_array, py::handle w_array, py::handle in_spatial,
                            py::handle stride, py::handle padding, py::handle dilation,
-                           py::handle groups_arg) {
+                           py::handle groups_arg, const std::string& impl) {
   const View g = spatial_view(g_array, "g", "conv_grad_input");
   const int rank = g.ndim - 2;
   const char* op = op_name(ConvOp::grad_input, rank);
@@ -282,12 +283,12 @@ py::object conv_grad_input(py::handle g_array, py::handle w_array, py::handle in
   std::copy(window.in, window.in + rank, shape + 2);
   ConvParams p{ConvOp::grad_input, rank, 0, g.shape[0], groups, w.shape[1], w.shape[0] / groups};
   window.store(rank, &p);
-  return execute(p, empty_as(op, g, shape), g, w, View{});
+  return execute(p, empty_as(op, g, shape), g, w, View{}, impl);
 }
 
 py::object conv_grad_weight(py::handle g_array, py::handle x_array, py::handle kernel_arg,
                             py::handle stride, py::handle padding, py::handle dilation,
-                            py::handle groups_arg) {
+                            py::handle groups_arg, const std::string& impl) {
   const View x = spatial_view(x_array, "input", "conv_grad_weight");
   const int rank = x.ndim - 2;
   const char* op = op_name(ConvOp::grad_weight, rank);
@@ -311,7 +312,7 @@ py::object conv_grad_weight(py::handle g_array, py::handle x_array, py::handle k
   ConvParams p{ConvOp::grad_weight, rank, 0, x.shape[0], groups, x.shape[1] / groups,
                g.shape[1] / groups};
   window.store(rank, &p);
-  return execute(p, empty(op, x.dtype, rank + 2, shape), g, x, View{});
+  return execute(p, empty(op, x.dtype, rank + 2, shape), g, x, View{}, impl);
 }
 
 }  // namespace
@@ -319,11 +320,11 @@ py::object conv_grad_weight(py::handle g_array, py::handle x_array, py::handle k
 void bind_conv(py::module_& m) {
   using py::arg;
   m.def("conv", &conv, arg("x"), arg("w"), arg("bias"), arg("stride"), arg("padding"),
-        arg("dilation"), arg("groups"));
+        arg("dilation"), arg("groups"), arg("impl") = "");
   m.def("conv_grad_input", &conv_grad_input, arg("g"), arg("w"), arg("in_spatial"), arg("stride"),
-        arg("padding"), arg("dilation"), arg("groups"));
+        arg("padding"), arg("dilation"), arg("groups"), arg("impl") = "");
   m.def("conv_grad_weight", &conv_grad_weight, arg("g"), arg("x"), arg("kernel"), arg("stride"),
-        arg("padding"), arg("dilation"), arg("groups"));
+        arg("padding"), arg("dilation"), arg("groups"), arg("impl") = "");
   m.def("_force_conv", &force_conv);
   m.def("_allow_winograd", &allow_winograd);
   m.def("_winograd_allowed", &winograd_allowed);

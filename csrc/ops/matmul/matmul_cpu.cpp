@@ -10,6 +10,9 @@
 #include "core/parts.h"
 #include "core/run.h"
 #include "cpu/gemm_half.h"
+#include "cpu/isa/gemm_kernels.h"
+#include "cpu/isa/kernels.h"
+#include "ops/matmul/ladder.h"
 
 namespace tg {
 namespace {
@@ -28,17 +31,22 @@ struct Sizes {
   int64_t m, n, k;
 };
 
-// bias: n values, contiguous, or nullptr.
-template <class S>
-bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const compute_t<S>* bias) {
-  Gemm<S> g;
+template <class T>
+Gemm<T> problem(const Sizes& z, Matrix<T> a, Matrix<T> b, Matrix<T> c) {
+  Gemm<T> g;
   g.m = z.m;
   g.n = z.n;
   g.k = z.k;
   g.a = {a.data, a.row_stride, a.col_stride};
   g.b = {b.data, b.col_stride, b.row_stride};
   g.c = {c.data, c.row_stride, c.col_stride};
-  return gemm_stored(g, bias);
+  return g;
+}
+
+// bias: n values, contiguous, or nullptr.
+template <class S>
+bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const compute_t<S>* bias) {
+  return gemm_stored(problem(z, a, b, c), bias);
 }
 
 // Integers wrap: the sums are unsigned and at least as wide as int.
@@ -70,6 +78,7 @@ bool integer_product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c) {
 
 struct MatmulParams {
   const char* op;
+  int way;  // see ladder.h
 };
 
 // The batch dimensions, fewest first: those that only add rows to one product are merged into m.
@@ -133,6 +142,12 @@ void matmul_kernel(const MatmulParams& params, const View* views) {
       return Matrix<S>{reinterpret_cast<S*>(v.data + offset[which]), row_stride / item,
                        v.strides[last] / item};
     };
+    if constexpr (std::is_floating_point_v<S>) {
+      const int64_t first[3] = {0, 0, 0};
+      if (params.way != 0)
+        check_way(params.op, params.way,
+                  problem(z, matrix(1, first), matrix(2, first), matrix(0, first)));
+    }
     const auto some = [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t offset[3];
@@ -141,6 +156,9 @@ void matmul_kernel(const MatmulParams& params, const View* views) {
         bool done;
         if constexpr (std::is_integral_v<S>)
           done = integer_product(z, x, y, to);
+        else if constexpr (std::is_floating_point_v<S>)
+          done = params.way == 0 ? product(z, x, y, to, addend)
+                                 : multiply(problem(z, x, y, to), params.way);
         else
           done = product(z, x, y, to, addend);
         if (!done) ok.store(false);
@@ -197,7 +215,7 @@ int64_t work_of(const View& c, int64_t k) {
        " would fit");
 }
 
-py::object matmul(py::handle a_array, py::handle b_array) {
+py::object matmul(py::handle a_array, py::handle b_array, const std::string& impl) {
   const View a = view_of(a_array, "matmul", "input"), b = view_of(b_array, "matmul", "other");
   check_same_dtype("matmul", a, "input", b, "other");
   check(a.dtype != DType::b1, ErrorKind::dtype, "matmul: not defined for bool");
@@ -207,6 +225,10 @@ py::object matmul(py::handle a_array, py::handle b_array) {
   const int64_t m = a.shape[a.ndim - 2], k = a.shape[a.ndim - 1], n = b.shape[b.ndim - 1];
   if (b.shape[b.ndim - 2] != k) fail_inner(a, b);
   check_terms("matmul", a, m, n, k);
+  const int way = impl.empty() ? 0 : way_of("matmul", impl);
+  check(way == 0 || a.dtype == DType::f32 || a.dtype == DType::f64, ErrorKind::value,
+        "matmul: impl='", impl, "' does not apply: it needs float32 or float64, got ",
+        dtype_name(a.dtype));
   const int ndim = std::max(a.ndim, b.ndim);
   int64_t shape[kMaxDims];
   for (int i = 0; i < ndim - 2; ++i) {
@@ -225,7 +247,7 @@ py::object matmul(py::handle a_array, py::handle b_array) {
   shape[ndim - 2] = k;
   shape[ndim - 1] = n;
   const View wide_b = broadcast_to(b, ndim, shape);
-  run(matmul_kernel, MatmulParams{"matmul"}, {out.view, wide_a, wide_b, View{}},
+  run(matmul_kernel, MatmulParams{"matmul", way}, {out.view, wide_a, wide_b, View{}},
       work_of(out.view, k));
   return out.array;
 }
@@ -269,7 +291,7 @@ py::object linear(py::handle x_array, py::handle w_array, py::handle bias_array)
   std::copy(rows.shape, rows.shape + rows.ndim - 2, shape);
   shape[rows.ndim - 2] = k;
   shape[rows.ndim - 1] = n;
-  run(matmul_kernel, MatmulParams{"linear"},
+  run(matmul_kernel, MatmulParams{"linear", 0},
       {x.ndim == 1 ? with_row(out.view) : out.view, rows, broadcast_to(turned, rows.ndim, shape),
        bias},
       work_of(out.view, k));
@@ -279,7 +301,7 @@ py::object linear(py::handle x_array, py::handle w_array, py::handle bias_array)
 }  // namespace
 
 void bind_matmul(py::module_& m) {
-  m.def("matmul", &matmul, py::arg("a"), py::arg("b"));
+  m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("impl") = "");
   m.def("linear", &linear, py::arg("x"), py::arg("w"), py::arg("bias"));
 }
 

@@ -3,6 +3,7 @@
 from .check import check as check
 from .kernel_calls import compare as compare
 from .kernel_calls import recording as recording
+from .ladder import ladder as ladder
 from .report import report as report
 from .report import validate as validate
 from .run import run_case as run_case

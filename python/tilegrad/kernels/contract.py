@@ -42,6 +42,13 @@ REDUCE = "sum prod max min any all".split()
 """sum and prod of integers and bool give int64 (uint64 stays uint64); max and min propagate NaN and
 raise ValueError over nothing; any and all give bool."""
 
+MATMUL = "naive rows blocked dot few_rows in_place packed".split()
+"""What impl of matmul selects, from the formula up; see docs/kernels.md. A way that does not apply
+to the operands raises ValueError. The empty impl is the choice of the module."""
+
+CONV = "plain direct depthwise winograd_2x5 winograd_2x3 winograd_4x3 pointwise covering".split()
+"""What impl of conv, conv_grad_input and conv_grad_weight selects, likewise."""
+
 ARG_REDUCE = "argmax argmin".split()
 CUMULATIVE = "cumsum cumprod".split()
 
@@ -115,7 +122,7 @@ KERNELS = [
     # --- matmul
     _k(
         "matmul",
-        "a, b",
+        "a, b, impl=''",
         "y",
         "all but bool",
         "(..., m, k) @ (..., k, n) -> (..., m, n); both at least 2-d, batch dims broadcast.",
@@ -131,21 +138,21 @@ KERNELS = [
     #     padding is a tuple of (before, after) pairs
     _k(
         "conv",
-        "x, w, bias, stride, padding, dilation, groups",
+        "x, w, bias, stride, padding, dilation, groups, impl=''",
         "y",
         "float",
         "Cross-correlation, 1-d to 3-d; bias (O,) or None; y (N, O, *out).",
     ),
     _k(
         "conv_grad_input",
-        "g, w, in_spatial, stride, padding, dilation, groups",
+        "g, w, in_spatial, stride, padding, dilation, groups, impl=''",
         "gx",
         "float",
         "Adjoint of conv in x: g (N, O, *out) -> (N, C, *in_spatial). Also transposed convolution.",
     ),
     _k(
         "conv_grad_weight",
-        "g, x, kernel, stride, padding, dilation, groups",
+        "g, x, kernel, stride, padding, dilation, groups, impl=''",
         "gw",
         "float",
         "Adjoint of conv in w: -> (O, C/groups, *kernel).",

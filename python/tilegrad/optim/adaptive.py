@@ -6,7 +6,6 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
-from ..errors import ValueError as TgValueError
 from .fused import Fused
 
 
@@ -44,11 +43,6 @@ class Adagrad(Fused):
                 "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
             },
         )  # fmt: skip
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(
-            group, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"
-        )
 
     def _fill(self, group: dict[str, Any], name: str) -> float:
         return group["initial_accumulator_value"]
@@ -88,11 +82,6 @@ class Adadelta(Fused):
             params,
             {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize},
         )
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "eps", "weight_decay")
-        if not 0.0 <= group["rho"] <= 1.0:
-            raise TgValueError(f"Adadelta: rho lies in [0, 1], got {group['rho']}")
 
     def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return group["lr"], group["rho"], group["eps"], {"step": counts + 1}
@@ -134,9 +123,6 @@ class RMSprop(Fused):
                 "weight_decay": weight_decay, "maximize": maximize,
             },
         )  # fmt: skip
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "eps", "momentum", "weight_decay", "alpha")
 
     def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
         return (
@@ -184,10 +170,6 @@ class Adamax(Fused):
             },
         )  # fmt: skip
 
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "eps", "weight_decay")
-        self._betas_below_one(group)
-
     def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})
 
@@ -231,10 +213,6 @@ class NAdam(Fused):
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
         )  # fmt: skip
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "eps", "weight_decay", "momentum_decay")
-        self._betas_below_one(group)
 
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "mu_product": 1.0}
@@ -286,10 +264,6 @@ class RAdam(Fused):
                 "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay,
             },
         )  # fmt: skip
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "eps", "weight_decay")
-        self._betas_below_one(group)
 
     def _numbers(self, group: dict[str, Any], counts: Any) -> tuple[Any, ...]:
         return (group["lr"], *group["betas"], group["eps"], counts + 1, {"step": counts + 1})

@@ -50,7 +50,6 @@ class SGD(Fused):
         )  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "momentum", "weight_decay")
         number(group["dampening"], "SGD", "dampening")
         if group["nesterov"] and (group["momentum"] == 0.0 or group["dampening"] != 0.0):
             raise TgValueError("SGD: nesterov needs a momentum and zero dampening")
@@ -105,10 +104,6 @@ class Adam(Fused):
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
         )  # fmt: skip
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "eps", "weight_decay")
-        self._betas_below_one(group)
 
     def _arrays(self, group: dict[str, Any]) -> tuple[str | None, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None)

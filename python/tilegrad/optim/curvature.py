@@ -138,7 +138,6 @@ class LBFGS(Optimizer):
         )  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr")
         if self.param_groups and group["params"] is not self.param_groups[0]["params"]:
             raise TgValueError("LBFGS: all parameters form one group")
         if group.get("l1_decay"):
@@ -299,9 +298,6 @@ class SDLM(Optimizer):
                 "maximize": maximize,
             },
         )  # fmt: skip
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "mu", "gamma", "weight_decay")
 
     def update_curvature(
         self, closure: Callable[[], Any], samples: int = 1, generator: Any = None

@@ -31,6 +31,8 @@ class Adafactor(Optimizer):
     [1.2322, 2.2322]
     """
 
+    _unbounded = ("eps",)
+
     def __init__(
         self,
         params: Any,
@@ -51,7 +53,6 @@ class Adafactor(Optimizer):
         )  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "weight_decay")
         if not number(group["beta2_decay"], "Adafactor", "beta2_decay") <= 0.0:
             raise TgValueError(
                 f"Adafactor: beta2_decay must be at most 0, got {group['beta2_decay']}"
@@ -60,7 +61,6 @@ class Adafactor(Optimizer):
         if least is not None:
             number(least, "Adafactor", "eps[0]", 0.0)
         number(floor, "Adafactor", "eps[1]", 0.0)
-        number(group["d"], "Adafactor", "d", 1.0)
 
     def _own(self, number: Any, name: str, value: Any, p: Any) -> Any:
         shape = [*p.shape]
@@ -145,7 +145,6 @@ class Muon(Optimizer):
         )  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "weight_decay", "momentum", "eps")
         if len(group["ns_coefficients"]) != 3:
             raise TgValueError(
                 f"Muon: ns_coefficients expects three numbers, got {group['ns_coefficients']}"

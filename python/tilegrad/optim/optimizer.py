@@ -23,6 +23,17 @@ _NUMBERS: dict[str, Callable[[Any], Any]] = {
     "step": int, "mu_product": float, "eta": float, "mu": float,
 }  # fmt: skip
 
+_INF = float("inf")
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        ("lr", "weight_decay", "l1_decay", "eps", "momentum", "alpha", "lr_decay", "momentum_decay",
+         "initial_accumulator_value", "mu", "gamma"),
+        (0.0, _INF),
+    ),
+    "rho": (0.0, 1.0), "d": (1.0, _INF),
+}  # fmt: skip
+"""Between which values a setting of this name lies, in every optimizer that has it."""
+
 
 class Optimizer:
     """Holds parameters in groups of equal settings and the state of each parameter.
@@ -46,6 +57,7 @@ class Optimizer:
 
     _in_python: ClassVar[bool] = True
     """Whether a captured step runs in Python; else its kernel calls are recorded."""
+    _unbounded: tuple[str, ...] = ()  # settings of those names that mean something else here
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -98,16 +110,16 @@ class Optimizer:
         self.param_groups.append(group)
 
     def _check_all(self, group: dict[str, Any]) -> None:
-        if "l1_decay" in group:
-            self._at_least_zero(group, "l1_decay")
+        op = type(self).__name__
+        for name, (low, high) in _BOUNDS.items():
+            if name in group and name not in self._unbounded:
+                number(group[name], op, name, low, high)
+        if "betas" in group:
+            self._betas_below_one(group)
         self._check(group)
 
     def _check(self, group: dict[str, Any]) -> None:
-        """Raises ValueError for settings outside their range."""
-
-    def _at_least_zero(self, group: dict[str, Any], *names: str) -> None:
-        for name in names:
-            number(group[name], type(self).__name__, name, 0.0)
+        """Raises ValueError for settings of its own that are outside their range."""
 
     def _betas_below_one(self, group: dict[str, Any]) -> None:
         op, betas = type(self).__name__, group["betas"]

@@ -47,9 +47,6 @@ class ASGD(Fused):
             },
         )  # fmt: skip
 
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "weight_decay")
-
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
         return {"step": 0, "eta": group["lr"], "mu": 1.0}
 
@@ -96,7 +93,6 @@ class Rprop(Fused):
         )
 
     def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr")
         shrink, grow = group["etas"]
         if not 0.0 < shrink < 1.0 < grow:
             raise TgValueError(
@@ -145,10 +141,6 @@ class Lion(Fused):
                 "decoupled_weight_decay": True,
             },
         )  # fmt: skip
-
-    def _check(self, group: dict[str, Any]) -> None:
-        self._at_least_zero(group, "lr", "weight_decay")
-        self._betas_below_one(group)
 
     def _initial(self, group: dict[str, Any]) -> dict[str, Any]:
         return {}

@@ -2,6 +2,7 @@
 
 x (N, C, *in), w (O, C/groups, *kernel), y (N, O, *out); padding is one (before, after) per axis.
 y[n, o, p] = sum over c, t of w[o, c, t] x[n, c, p * stride + t * dilation - before]
+There is one way to do it here: impl changes nothing.
 """
 
 import numpy as np
@@ -36,7 +37,7 @@ def _tap_weight(w, offset, groups):
 
 
 @quiet
-def conv(x, w, bias, stride, padding, dilation, groups):
+def conv(x, w, bias, stride, padding, dilation, groups, impl=""):
     """y (N, O, *out) = x correlated with w, + bias (O,) or None."""
     _check_channels("conv", x.shape[1], w.shape[0], w.shape[1], groups)
     at = Windows("conv", x.shape[2:], w.shape[2:], stride, padding, dilation)
@@ -52,7 +53,7 @@ def conv(x, w, bias, stride, padding, dilation, groups):
 
 
 @quiet
-def conv_grad_input(g, w, in_spatial, stride, padding, dilation, groups):
+def conv_grad_input(g, w, in_spatial, stride, padding, dilation, groups, impl=""):
     """gx (N, C, *in_spatial): every tap adds w^T g where it read x. Also transposed convolution."""
     channels = w.shape[1] * groups
     _check_channels("conv_grad_input", channels, g.shape[1], w.shape[1], groups)
@@ -68,7 +69,7 @@ def conv_grad_input(g, w, in_spatial, stride, padding, dilation, groups):
 
 
 @quiet
-def conv_grad_weight(g, x, kernel, stride, padding, dilation, groups):
+def conv_grad_weight(g, x, kernel, stride, padding, dilation, groups, impl=""):
     """gw (O, C/groups, *kernel): every tap is g x^T, summed over samples and positions."""
     n, o, c = g.shape[0], g.shape[1], x.shape[1]
     _check_channels("conv_grad_weight", c, o, c // max(groups, 1), groups)
