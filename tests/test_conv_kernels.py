@@ -15,7 +15,8 @@ from tilegrad.cases.conv import LAYERS
 from tilegrad.kernels import contract
 from tilegrad.kernels import reference as ref
 
-FLOATS = [np.dtype(c) for c in "fd"] + [np.dtype(ml_dtypes.bfloat16), np.dtype("e")]
+HALVES = [np.dtype(ml_dtypes.bfloat16), np.dtype("e")]
+FLOATS = [np.dtype(c) for c in "fd"] + HALVES
 # name: x, w, stride, padding, dilation, groups
 CASES = {
     "first_layer": ((2, 1, 28, 28), (6, 1, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
@@ -190,14 +191,15 @@ def test_non_finite_values_stay_where_they_are():
         same(a, b)
 
 
-def test_threads_do_not_change_bits():
+@pytest.mark.parametrize("dtype", [np.dtype("f"), *HALVES], ids=str)
+def test_threads_do_not_change_bits(dtype):
     before = cpu.num_threads()
     names = ("second_layer", "two_blocks_of_channels", "several_boxes", "strided", "depthwise",
              "3d_all", "pointwise_1x1", "kernel_covers_input", "small_images", "small_volumes",
              "3x3_large", "3x3_large_strided", "5x5_large")  # fmt: skip
     chunks = (3, 18, 60, 44), (20, 18, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1
     for xs, ws, *window in (*(CASES[name] for name in names), chunks):
-        x, w = (rng.standard_normal(s).astype("f") for s in (xs, ws))
+        x, w = (rng.standard_normal(s).astype(dtype) for s in (xs, ws))
         results = []
         for threads in (1, 2, 5):
             cpu.set_num_threads(threads)
@@ -209,6 +211,36 @@ def test_threads_do_not_change_bits():
             ])  # fmt: skip
         cpu.set_num_threads(before)
         assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("case", [
+    "3x3_large", "5x5_large", "strided", "first_layer", "depthwise", "pointwise_1x1", "1d_strided",
+    "pointwise_strided_wide", "small_images", "kernel_covers_input", "one_small_volume",
+])  # fmt: skip
+def test_half_types_are_rounded_once(case, dtype, isa):
+    """Sums in float32, then one rounding: half a unit of the last place from what float64 sums."""
+    xs, ws, *window = CASES[case]
+    x, w = (rng.standard_normal(s).astype(dtype) for s in (xs, ws))
+    y = ref.conv(x.astype("d"), w.astype("d"), None, *window)
+    g = rng.standard_normal(y.shape).astype(dtype)
+    exact = [
+        y,
+        ref.conv_grad_input(g.astype("d"), w.astype("d"), xs[2:], *window),
+        ref.conv_grad_weight(g.astype("d"), x.astype("d"), ws[2:], *window),
+    ]
+    half_unit = float(ml_dtypes.finfo(dtype).eps) / 2
+    for last in (False, True):
+        a, b = (layouts(v)[last] for v in (x, g))
+        ours = [
+            cpu.conv(a, w, None, *window),
+            cpu.conv_grad_input(b, w, xs[2:], *window),
+            cpu.conv_grad_weight(b, a, ws[2:], *window),
+        ]
+        for e, r in zip(exact, ours, strict=True):
+            assert r.dtype == dtype
+            error = np.abs(r.astype("d") - e)
+            assert (error <= half_unit * np.abs(e) + 5e-6 * np.abs(e).max()).all()
 
 
 WINOGRAD_CASES = {
@@ -270,7 +302,7 @@ def test_few_positions_refuse_the_gradient_of_5x5():
 
 
 def test_precision_chooses():
-    """Winograd's algorithm is taken unless set_precision says otherwise, and only for float32."""
+    """Winograd's algorithm is taken unless set_precision says otherwise."""
     x, w = (rng.standard_normal(s).astype("f") for s in ((1, 64, 28, 28), (64, 64, 3, 3)))
     window = (1, 1), ((1, 1), (1, 1)), (1, 1), 1
     results = {}

@@ -112,6 +112,20 @@ def test_integers_wrap():
         same(cpu.matmul(a, a.T), ref.matmul(a, a.T))
 
 
+@pytest.mark.parametrize("dtype", [np.dtype(ml_dtypes.bfloat16), np.dtype("e")], ids=str)
+def test_half_types_are_rounded_once(dtype):
+    """Sums in float32, then one rounding: half a unit of the last place from what float64 sums."""
+    half_unit = float(ml_dtypes.finfo(dtype).eps) / 2
+    for m, n, k in ((1, 700, 512), (3, 600, 1000), (16, 70, 4096), (70, 90, 300), (300, 400, 513),
+                    (5, 6, 7)):  # fmt: skip
+        a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
+        exact = a.astype("d") @ b.astype("d")
+        turned = np.ascontiguousarray(b.T)
+        for y in (cpu.matmul(a, b), cpu.matmul(b.T, a.T).T, cpu.linear(a, turned, None)):
+            error = np.abs(y.astype("d") - exact)
+            assert (error <= half_unit * np.abs(exact) + 5e-6 * np.abs(exact).max()).all()
+
+
 def test_threads_do_not_change_bits():
     before = cpu.num_threads()
     for shape in ((300, 270, 200), (1, 40000, 300), (70, 2000, 31)):
