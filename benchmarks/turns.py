@@ -23,11 +23,25 @@ REST = 0.025  # seconds before each sample, in which the other side's threads go
 
 
 class Row(NamedTuple):
-    """What is timed: a name, what the workers are told, its floating-point operations."""
+    """What is timed: a name, what the workers are told, its floating-point operations, and the
+    peers it is for, where not for all."""
 
     name: str
     spec: list[Any]
     flops: float = 0.0
+    peers: tuple[str, ...] | None = None
+
+
+def _set_up(peer: str, make: Callable[[], Callable[[], Any]]) -> Any:
+    """The call, after it was made once; of another library, the message of what it raises."""
+    try:
+        call = make()
+        call()
+    except Exception as e:
+        if peer.startswith("tilegrad"):
+            raise
+        return f"{type(e).__name__}: {e}".partition("\n")[0]
+    return call
 
 
 def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> None:
@@ -44,11 +58,11 @@ def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> No
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, list):
-            call, calls = make(peer, request), 1
-            call()
-            while sample(calls) * calls < 2e-3:
-                calls *= 2
-            answer = 0.0
+            answer: Any = _set_up(peer, lambda: make(peer, request))
+            if not isinstance(answer, str):
+                call, calls, answer = answer, 1, 0.0
+                while sample(calls) * calls < 2e-3:
+                    calls *= 2
         else:
             sample(max(1, calls // 4))  # threads awake, caches warm
             answer = min(sample(calls) for _ in range(3))
@@ -69,14 +83,14 @@ class _Worker:
             env=env,
         )
 
-    def ask(self, request: Any) -> float:
+    def ask(self, request: Any) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise SystemExit(f"the process of {self._process.args[-1]} ended early")
-        return float(json.loads(answer))
+        return json.loads(answer)
 
     def close(self) -> None:
         self._process.kill()
@@ -88,8 +102,10 @@ def main(
     rows: Iterable[Row],
     make: Callable[[str, list[Any]], Callable[[], Any]],
     peers: tuple[str, ...],
+    summary: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None,
 ) -> None:
-    """The command line of a benchmark script. make(peer, spec) returns the call to be timed."""
+    """The command line of a benchmark script. make(peer, spec) returns the call to be timed;
+    summary turns the measured rows into lines that are printed and written after them."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -117,15 +133,21 @@ def main(
             for worker in workers.values():
                 worker.close()
     if args.json:
-        _write(args.json, results, names)
+        results = _merged(args.json, results)
+    lines = summary(results) if summary else []
+    for line in lines:
+        print(json.dumps(line))
+    if args.json:
+        _write(args.json, results, names, lines)
 
 
 def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -> dict[str, Any]:
-    samples: dict[str, list[float]] = {name: [] for name in workers}
-    for worker in workers.values():
-        worker.ask(row.spec)
+    sides = [n for n in workers if n == "tilegrad" or row.peers is None or n in row.peers]
+    answers = {name: workers[name].ask(row.spec) for name in sides}
+    failed = {name: a for name, a in answers.items() if isinstance(a, str)}
+    samples: dict[str, list[float]] = {name: [] for name in sides if name not in failed}
     for i in range(rounds):
-        for name in list(workers) if i % 2 else reversed(workers):
+        for name in list(samples) if i % 2 else reversed(samples):
             time.sleep(REST)
             samples[name].append(workers[name].ask("time"))
     medians = {name: statistics.median(s) for name, s in samples.items()}
@@ -142,7 +164,8 @@ def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -
         name: dict(zip(("low", "median", "high"), _quartiles(s), strict=True))
         for name, s in samples.items()
     }
-    return {"row": row.name, "threads": threads, "flops": row.flops, "seconds": spread}
+    result = {"row": row.name, "threads": threads, "flops": row.flops, "seconds": spread}
+    return {**result, "failed": failed} if failed else result
 
 
 def _quartiles(samples: list[float]) -> list[float]:
@@ -151,13 +174,26 @@ def _quartiles(samples: list[float]) -> list[float]:
     return statistics.quantiles(samples, n=4, method="inclusive")
 
 
-def _write(path: str, results: list[dict[str, Any]], names: list[str]) -> None:
+def _merged(path: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results, with those in the file that were not measured again before them."""
+    if not os.path.exists(path):
+        return results
+    with open(path) as f:
+        old = json.load(f)["rows"]
+    new = {(r["row"], r["threads"]) for r in results}
+    return [r for r in old if (r["row"], r["threads"]) not in new] + results
+
+
+def _write(
+    path: str, results: list[dict[str, Any]], names: list[str], lines: list[dict[str, Any]]
+) -> None:
     from importlib.metadata import version
 
     from tilegrad.bench.report import machine
 
-    modules = {name.split()[0] for name in names[1:]}
+    modules = {name.split()[0] for name in names[1:]} - {"tilegrad"}
     versions = {name: version(name) for name in sorted(modules)}
+    report = {"machine": machine(), "versions": versions, "rows": results}
     with open(path, "w") as f:
-        json.dump({"machine": machine(), "versions": versions, "rows": results}, f, indent=1)
+        json.dump({**report, "summary": lines} if lines else report, f, indent=1)
         f.write("\n")
