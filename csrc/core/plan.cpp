@@ -1,5 +1,7 @@
 #include "core/plan.h"
 
+#include <structmember.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -57,8 +59,8 @@ struct Patch {
 
 // An array that is looked up anew at every run: of an argument, a tensor, or a tensor's gradient.
 struct Source {
-  int argument;      // -1: tensor
-  PyObject* tensor;  // borrowed, the plan is told when it dies; nullptr: a constant
+  int argument;         // -1: tensor
+  py::weakref tensor;   // none: a constant
   bool gradient, leaf;
   py::object array;
   const char *low, *high;
@@ -70,7 +72,48 @@ struct Source {
 // The plan that hears of freed memory: from begin() to finish().
 __thread Plan* listening = nullptr;
 
-PyObject *g_array, *g_grad, *g_node;  // names of attributes
+// Tensor, and where its slots lie: a replay makes tensors without calling Python.
+PyTypeObject* g_tensor;
+Py_ssize_t g_array, g_node, g_grad, g_share, g_version;
+
+PyObject*& slot(PyObject* tensor, Py_ssize_t offset) {
+  return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(tensor) + offset);
+}
+
+Py_ssize_t offset_of(py::handle type, const char* name) {
+  const py::object member = type.attr(name);
+  check(Py_TYPE(member.ptr()) == &PyMemberDescr_Type, ErrorKind::value, "tensor_type: ", name,
+        " is no slot");
+  return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
+}
+
+void tensor_type(py::handle type) {
+  g_array = offset_of(type, "_array");
+  g_node = offset_of(type, "_node");
+  g_grad = offset_of(type, "_grad");
+  g_share = offset_of(type, "_share");
+  g_version = offset_of(type, "_version");
+  g_tensor = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+}
+
+bool is_tensor(PyObject* x) { return PyObject_TypeCheck(x, g_tensor); }
+
+py::object new_tensor(py::handle array) {
+  PyObject* t = g_tensor->tp_alloc(g_tensor, 0);
+  if (t == nullptr) throw py::error_already_set();
+  for (const Py_ssize_t at : {g_node, g_grad, g_share, g_version}) {
+    Py_INCREF(Py_None);
+    slot(t, at) = Py_None;
+  }
+  slot(t, g_array) = array.inc_ref().ptr();
+  return py::reinterpret_steal<py::object>(t);
+}
+
+void replace(PyObject*& place, py::handle value) {
+  PyObject* before = place;
+  place = value.inc_ref().ptr();
+  Py_XDECREF(before);
+}
 
 struct Stream {
   int step, generator;
@@ -82,6 +125,37 @@ struct Result {
   int64_t offset;
   View view;
   bool whole;  // the only array on its buffer: it owns the memory
+};
+
+// What a weak reference refers to, or nullptr; the reference is borrowed from whoever keeps it.
+PyObject* referent(const py::weakref& r) {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* found;
+  if (PyWeakref_GetRef(r.ptr(), &found) <= 0) return nullptr;
+  Py_DECREF(found);
+  return found;
+#else
+  PyObject* found = PyWeakref_GetObject(r.ptr());
+  return found == Py_None ? nullptr : found;
+#endif
+}
+
+// A leaf: an argument, or a tensor from outside. nullptr where it is no tensor, or gone.
+struct Leaf {
+  int argument;
+  py::weakref tensor;
+  PyObject* of(const py::tuple& arguments) const {
+    if (argument < 0) return referent(tensor);
+    PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), argument);
+    return is_tensor(x) ? x : nullptr;
+  }
+};
+
+// What .grad of a leaf is at the end: an output, or a tensor from outside or None.
+struct Gradient {
+  Leaf leaf;
+  int output;
+  py::object other;
 };
 
 struct Guard {
@@ -222,6 +296,26 @@ class Plan {
   }
   int64_t size() const { return int64_t(steps_.size()); }
 
+  // Whether everything from outside that is read lies in one of these arrays.
+  bool covered(const py::list& arrays) const {
+    std::vector<std::pair<const char*, const char*>> ranges;
+    for (py::handle a : arrays) {
+      const View v = view_of(a, "capture", "array");
+      const char *low, *high;
+      memory_range(v, &low, &high);
+      ranges.push_back({low, high});
+    }
+    for (size_t i = 0; i < views_.size(); ++i) {
+      const int b = buffer_of_view_[i];
+      if (b < 0 || buffers_[size_t(b)].kind != Kind::outer) continue;
+      const char *low, *high;
+      memory_range(views_[i], &low, &high);
+      const auto holds = [&](const auto& r) { return r.first <= low && high <= r.second; };
+      if (std::none_of(ranges.begin(), ranges.end(), holds)) return false;
+    }
+    return true;
+  }
+
   // --- making it ready ------------------------------------------------------------------------
   // sources: (array, argument or -1, tensor or None, whether it is its gradient, whether the tensor
   // is a leaf that requires grad) in the order of precedence. outputs: arrays made by recorded
@@ -234,7 +328,7 @@ class Plan {
       Source s;
       s.array = t[0];
       s.argument = t[1].cast<int>();
-      s.tensor = py::object(t[2]).is_none() ? nullptr : py::object(t[2]).ptr();
+      if (!py::object(t[2]).is_none()) s.tensor = py::weakref(py::object(t[2]));
       s.gradient = t[3].cast<bool>();
       s.leaf = t[4].cast<bool>();
       s.view = view_of(s.array, "capture", "array");
@@ -271,31 +365,36 @@ class Plan {
   // --- running ------------------------------------------------------------------------------------
   // Looks the sources up. False: something is not as it was when this was recorded.
   bool bind(const py::tuple& arguments) {
+    if (PyTuple_GET_SIZE(arguments.ptr()) != arguments_) return false;
+    for (const auto& [i, value] : plain_) {
+      PyObject* now = PyTuple_GET_ITEM(arguments.ptr(), i);
+      if (now != value.ptr() && !alike(now, value.ptr())) return false;
+    }
+    for (const auto& [i, j] : same_)
+      if (PyTuple_GET_ITEM(arguments.ptr(), i) != PyTuple_GET_ITEM(arguments.ptr(), j))
+        return false;
+    for (const auto& [leaf, none] : starts_) {
+      PyObject* tensor = leaf.of(arguments);
+      if (tensor == nullptr || (slot(tensor, g_grad) == Py_None) != none) return false;
+    }
     for (const Guard& g : guards_) {
       PyObject* now = g.key == nullptr ? PyCell_GET(g.cell_or_dict)
                                        : PyDict_GetItemWithError(g.cell_or_dict, g.key);
       if (now == g.value) continue;
-      if (now == nullptr || Py_TYPE(now) != Py_TYPE(g.value)) return false;
-      if (!PyFloat_Check(now) && !PyLong_Check(now) && !PyUnicode_Check(now) && !PyTuple_Check(now))
-        return false;
-      const int equal = PyObject_RichCompareBool(now, g.value, Py_EQ);
-      if (equal < 0) throw py::error_already_set();
-      if (equal == 0) return false;
+      if (now == nullptr || !alike(now, g.value)) return false;
     }
     for (Source& s : sources_) {
-      if (s.argument < 0 && s.tensor == nullptr) continue;
-      PyObject* tensor = s.argument >= 0 ? PyTuple_GET_ITEM(arguments.ptr(), s.argument) : s.tensor;
-      py::object holder;
+      if (s.argument < 0 && !s.tensor) continue;
+      PyObject* tensor = s.argument >= 0 ? PyTuple_GET_ITEM(arguments.ptr(), s.argument)
+                                         : referent(s.tensor);
+      if (tensor == nullptr || !is_tensor(tensor)) return false;
       if (s.gradient) {
-        holder = attribute(tensor, g_grad);
-        if (!holder || holder.is_none()) return false;
-        tensor = holder.ptr();
-      } else {
-        const py::object node = attribute(tensor, g_node);
-        if (!node || node.is_none() == s.leaf) return false;
+        tensor = slot(tensor, g_grad);
+        if (!is_tensor(tensor)) return false;
+      } else if ((slot(tensor, g_node) == Py_None) == s.leaf) {
+        return false;
       }
-      const py::object array = attribute(tensor, g_array);
-      if (!array) return false;
+      const auto array = py::reinterpret_borrow<py::object>(slot(tensor, g_array));
       if (array.is(s.array)) continue;
       char* const base = bytes_if_alike(array, s.view, s.writable);
       if (base == nullptr) return false;
@@ -349,12 +448,51 @@ class Plan {
     py::gil_scoped_release unlocked;
     go(from, to);
   }
-  // bind, outputs and run in one: the arrays, or None.
-  py::object replay(const py::tuple& arguments) {
-    if (!bind(arguments)) return py::none();
-    py::list arrays = outputs();
+  // How the arguments and gradients have to be, and what becomes of gradients and versions.
+  void expect(int arguments, const py::list& plain, const py::list& same, const py::list& starts,
+              const py::list& gradients, const py::list& changed) {
+    arguments_ = arguments;
+    for (py::handle h : plain) {
+      const auto t = py::reinterpret_borrow<py::tuple>(h);
+      plain_.push_back({t[0].cast<int>(), t[1]});
+    }
+    for (py::handle h : same) same_.push_back(h.cast<std::pair<int, int>>());
+    for (py::handle h : starts) {
+      const auto t = py::reinterpret_borrow<py::tuple>(h);
+      starts_.push_back({leaf(t[0], t[1]), t[2].cast<bool>()});
+    }
+    for (py::handle h : gradients) {
+      const auto t = py::reinterpret_borrow<py::tuple>(h);
+      gradients_.push_back({leaf(t[0], t[1]), t[2].cast<int>(), t[3]});
+    }
+    for (py::handle h : changed) {
+      const auto t = py::reinterpret_borrow<py::tuple>(h);
+      changed_.push_back(leaf(t[0], t[1]));
+    }
+  }
+  // Runs all of it with fresh outputs, returned as tensors; sets gradients, counts changes.
+  py::list replay(const py::tuple& arguments) {
+    const py::list arrays = outputs();
     run(0, -1);
-    return std::move(arrays);
+    return finished(arguments, arrays);
+  }
+  py::list finished(const py::tuple& arguments, const py::list& arrays) {
+    py::list tensors(arrays.size());
+    for (size_t i = 0; i < arrays.size(); ++i) tensors[i] = new_tensor(arrays[i]);
+    for (const Gradient& g : gradients_) {
+      PyObject* leaf = g.leaf.of(arguments);
+      if (leaf == nullptr) continue;
+      PyObject*& place = slot(leaf, g_grad);
+      replace(place, g.output >= 0 ? py::object(tensors[size_t(g.output)]) : g.other);
+    }
+    for (const Leaf& leaf : changed_) {
+      PyObject* tensor = leaf.of(arguments);
+      PyObject* cell = tensor == nullptr ? Py_None : slot(tensor, g_version);
+      if (!PyList_Check(cell)) continue;
+      const py::list count = py::reinterpret_borrow<py::list>(cell);
+      count[0] = py::int_(count[0].cast<int64_t>() + 1);
+    }
+    return tensors;
   }
   py::object failed() const {
     if (failed_ < 0) return py::none();
@@ -391,11 +529,18 @@ class Plan {
  private:
   using Unit = std::max_align_t;
 
-  // What is no tensor has none of them.
-  static py::object attribute(PyObject* tensor, PyObject* name) {
-    PyObject* found = PyObject_GetAttr(tensor, name);
-    if (found == nullptr) PyErr_Clear();
-    return py::reinterpret_steal<py::object>(found);
+  static Leaf leaf(py::handle argument, py::handle tensor) {
+    return {argument.cast<int>(), tensor.is_none() ? py::weakref() : py::weakref(tensor)};
+  }
+  // Numbers and strings, and tuples of them, of one type and value; for anything else: no.
+  static bool alike(PyObject* a, PyObject* b) {
+    if (Py_TYPE(a) != Py_TYPE(b)) return false;
+    if (!PyFloat_Check(a) && !PyLong_Check(a) && !PyUnicode_Check(a) && !PyBytes_Check(a) &&
+        !PyComplex_Check(a) && !PyTuple_Check(a))
+      return false;
+    const int equal = PyObject_RichCompareBool(a, b, Py_EQ);
+    if (equal < 0) throw py::error_already_set();
+    return equal == 1;
   }
 
   char* bytes(const Step& s) { return reinterpret_cast<char*>(params_.data() + s.params); }
@@ -581,6 +726,12 @@ class Plan {
   std::vector<Stream> streams_;
   std::vector<Result> results_;
   std::vector<Guard> guards_;
+  std::vector<std::pair<int, py::object>> plain_;
+  std::vector<std::pair<int, int>> same_;
+  std::vector<std::pair<Leaf, bool>> starts_;
+  std::vector<Gradient> gradients_;
+  std::vector<Leaf> changed_;
+  int arguments_ = 0;
   std::vector<std::pair<int, Patch>> output_views_;
   std::vector<double> seconds_;
   py::object handler_;
@@ -613,9 +764,7 @@ void refuse_capture(const char* op, const char* why) {
 }
 
 void bind_plan(py::module_& m) {
-  g_array = PyUnicode_InternFromString("_array");
-  g_grad = PyUnicode_InternFromString("_grad");
-  g_node = PyUnicode_InternFromString("_node");
+  m.def("tensor_type", &tensor_type);
   py::class_<Plan>(m, "Plan")
       .def(py::init<>())
       .def("begin", &Plan::begin)
@@ -626,13 +775,16 @@ void bind_plan(py::module_& m) {
       .def("alive", &Plan::alive)
       .def("buffer_of", &Plan::buffer_of)
       .def("__len__", &Plan::size)
+      .def("covered", &Plan::covered)
       .def("finish", &Plan::finish)
       .def("bind", &Plan::bind)
       .def("outputs", &Plan::outputs)
       .def("set_stream", &Plan::set_stream)
       .def("set_numbers", &Plan::set_numbers)
       .def("run", &Plan::run)
+      .def("expect", &Plan::expect)
       .def("replay", &Plan::replay)
+      .def("finished", &Plan::finished)
       .def("failed", &Plan::failed)
       .def("memory_bytes", &Plan::memory_bytes)
       .def("time", &Plan::time)

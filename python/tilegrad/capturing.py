@@ -137,41 +137,37 @@ def _state(modules: list[Module]) -> tuple[Any, ...]:
 class _Step:
     """A recorded step of an optimizer for one list of parameters: its numbers are read anew."""
 
-    def __init__(self, at: int, kernel: Any, optimizer: Any, group: Any, batch: Any, args: Any):
-        self.at, self.kernel, self.optimizer, self.group, self.batch = (
-            at, kernel, optimizer, group, batch,
-        )  # fmt: skip
-        self.lists, self.settings = args
-        self.states, self.size = optimizer.state, len(group["params"])
-        self.names = optimizer._arrays(group)
-        self.new: Any = None
+    def __init__(
+        self, at: int, kernel: Any, optimizer: Any, group: Any, batch: Any, lists: Any,
+        settings: Any, new: Any,
+    ) -> None:  # fmt: skip
+        self.at, self.kernel, self.optimizer, self.group = at, kernel, optimizer, group
+        self.batch, self.lists, self.settings, self.new = batch, lists, settings, new
+        self.states, self.names = optimizer.state, optimizer._arrays(group)
+        self.params = [p for p, _ in batch]
+        self.own = [*map(self.states.get, self.params)]
+        self.values = [*group.values()]
+        self.size = len(group["params"])
 
     def refresh(self, core: Any) -> bool:
         """Brings the numbers up to date; False where the step would be another one."""
-        o, group, get = self.optimizer, self.group, self.optimizer.state.get
-        if o.state is not self.states or len(group["params"]) != self.size:
+        o, group = self.optimizer, self.group
+        if o.state is not self.states or [*map(o.state.get, self.params)] != self.own:
             return False
-        if o._arrays(group) != self.names:
+        if not self.new and [*group.values()] == self.values and len(group["params"]) == self.size:
+            return True
+        self.values = [*group.values()]
+        if len(group["params"]) != self.size or o._arrays(group) != self.names:
             return False
         counts_of = type(o)._counts
-        counts = counts_of(self.batch[0][1])
-        for p, s in self.batch:
-            if get(p, s) is not s or counts_of(s) != counts:
-                return False
-        settings, self.new = o._settings(group, counts)
+        counts = [counts_of(s) for _, s in self.batch]
+        if counts.count(counts[0]) != len(counts):
+            return False
+        settings, self.new = o._settings(group, counts[0])
         if settings != self.settings:
             core.set_numbers(self.at, self.kernel, (*self.lists, *settings))
             self.settings = settings
         return True
-
-    def done(self) -> None:
-        """What Python remembers of a step."""
-        for p, state in self.batch:
-            cell = p._version
-            if cell is not None:
-                cell[0] += 1
-            if self.new:
-                state.update(self.new)
 
 
 class _Recording:
@@ -179,6 +175,7 @@ class _Recording:
 
     def __init__(self, strict: bool) -> None:
         self.thread, self.paused, self.strict = threading.get_ident(), False, strict
+        kernels.host.tensor_type(Tensor)
         self.core = kernels.host.Plan()
         self.error: CaptureError | None = None
         self.leaves: dict[int, tuple[Tensor, str, Any]] = {}  # leaf, state at the start, gradient
@@ -207,14 +204,16 @@ class _Recording:
     def drawn(self, generator: Any, key: int, offset: int) -> None:
         self.generators.setdefault(generator, (key, offset))
 
-    def step(self, optimizer: Any, group: Any, batch: Any, begun: bool, call: Any) -> None:
-        kernel, lists, settings = call
+    def step(
+        self, optimizer: Any, group: Any, batch: Any, begun: bool, kernel: Any, lists: Any,
+        settings: Any, new: Any,
+    ) -> None:  # fmt: skip
         if begun:
             self.settled = False
             return
         empty = [None if a is None else [] for a in lists]
         at = len(self.core) - 1
-        self.steps.append(_Step(at, kernel, optimizer, group, batch, (empty, settings)))
+        self.steps.append(_Step(at, kernel, optimizer, group, batch, empty, settings, new))
 
     def step_of(self, optimizer: Any, closure: Any) -> bool:
         """Whether the step was made here, in Python, as every replay will make it."""
@@ -263,38 +262,51 @@ def _name(call: Any) -> str:
     return f"{table[call.args[0]]}" if table else call.name
 
 
+def _known(variables: list[Any], modules: list[Module], rec: _Recording) -> list[Tensor]:
+    """The tensors a step most likely reads: parameters, buffers, states, and what variables hold."""
+    found: dict[int, Any] = {}
+    for m in modules:
+        for t in (*m._parameters.values(), *m._buffers.values()):
+            found[id(t)] = t
+    for step in rec.steps:
+        for p, state in step.batch:
+            found.update((id(t), t) for t in (p, *state.values()))
+    for _, _, value in variables:
+        many = value if isinstance(value, (list, tuple)) else [value]
+        found.update((id(t), t) for t in many)
+    return [t for t in found.values() if isinstance(t, Tensor)]
+
+
 class _Plan:
     """What was recorded for one signature, ready to run again."""
 
     def __init__(
-        self, rec: _Recording, leaves: list[Any], result: Any, before: list[Any],
-        variables: list[Any],
+        self, rec: _Recording, leaves: list[Any], result: Any, variables: list[Any],
+        modules: list[Module],
     ) -> None:  # fmt: skip
         self.core = core = rec.core
         self.valid, self.nested = True, False
         self.enabled, self.epoch = mode.enabled, recording.epoch[0]
-        self.args = len(leaves)
         tensors = [(i, x) for i, x in enumerate(leaves) if isinstance(x, Tensor)]
         self.arguments: dict[int, int] = {}
         for i, x in tensors:
             self.arguments.setdefault(id(x), i)
-        self.plain = [(i, x) for i, x in enumerate(leaves) if not isinstance(x, Tensor)]
-        self.same = [(i, self.arguments[id(x)]) for i, x in tensors if self.arguments[id(x)] != i]
         self.outputs: list[Any] = []
         self.places: dict[int, int] = {}  # id of an array: its place among the outputs
         flat: list[Any] = []
         self.tree = _leaves(result, flat)
         self.results = [self._result(x) for x in flat]
+        alone = self.tree is None and self.results[0][0] == "output"
+        self.only = self.results[0][1] if alone else None
         self.calls = [
-            (at, fn, [(self._leaf(p), self._gradient(g)) for p, g in grads])
+            (at, fn, [(self._weak_leaf(p), self._gradient(g)) for p, g in grads])
             for at, fn, grads in rec.calls
         ]
         touched = rec.leaves.values()
-        self.grads = [
-            (self._leaf(p), self._gradient(p._grad))
+        grads = [
+            (*self._leaf(p), *self._gradient(p._grad))
             for p, had, g in touched if had == "any" or p._grad is not g
         ]  # fmt: skip
-        self.starts = [(self._leaf(p), had == "none") for p, had, _ in touched if had != "any"]
         self.steps = rec.steps
         used = [(g, key, start, (g._offset - start) % 2**64)
                 for g, (key, start) in rec.generators.items()]  # fmt: skip
@@ -304,28 +316,45 @@ class _Plan:
             (g._array, self.arguments.get(id(p), -1), p, True, False)
             for p, had, g in touched if had == "one"
         ]  # fmt: skip
-        alive = [
-            t for r in before
-            if (t := r()) is not None and id(t) not in self.arguments
-            and t._array.dtype.kind != "c"
-        ]  # fmt: skip
+        known = _known(variables, modules, rec)
+        arrays = [t._array for t in [*(x for _, x in tensors), *known]] + [a[0] for a in sources]
+        arrays += rules._scalars.values()
+        if not core.covered([a for a in arrays if a.dtype.kind != "c"]):
+            known = [t for t in gc.get_objects() if isinstance(t, Tensor)]
+        alive = [t for t in known if id(t) not in self.arguments and t._array.dtype.kind != "c"
+                 and core.buffer_of(t._array) < 0]  # fmt: skip
         sources += [(t._array, -1, t, False, t._node is not None) for t in alive]
         sources += [(a, -1, None, False, False) for a in rules._scalars.values() if a.dtype.kind != "c"]
         made = {core.buffer_of(a) for a in self.outputs}
         self.escaped = [where for index, *where in core.alive() if index not in made]
         if self.escaped:
             return
+        changed = [
+            t for r in rec.changed if (t := r()) is not None and core.buffer_of(t._array) < 0
+        ]
         found = core.finish(sources, self.outputs, [u[1:] for u in used], variables)
-        self.changed = [r for r in rec.changed if r() is not None]
+        changed += [p for step in rec.steps for p, _ in step.batch]
+        core.expect(
+            len(leaves),
+            [(i, x) for i, x in enumerate(leaves) if not isinstance(x, Tensor)],
+            [(i, self.arguments[id(x)]) for i, x in tensors if self.arguments[id(x)] != i],
+            [(*self._leaf(p), had == "none") for p, had, _ in touched if had != "any"],
+            grads, [self._leaf(t) for t in changed],
+        )  # fmt: skip
+        used_tensors = {id(t): t for i in found if (t := sources[i][2]) is not None}
+        used_tensors.update((id(t), t) for t in [*changed, *(p for p, *_ in touched)])
         self.watched = [
-            weakref.ref(t, self._gone) for i in found if (t := sources[i][2]) is not None
+            weakref.ref(t, self._gone) for k, t in used_tensors.items() if k not in self.arguments
         ]
         del self.outputs
 
-    def _leaf(self, p: Tensor) -> Any:
-        """The number of an argument, or a weak reference."""
-        i = self.arguments.get(id(p))
-        return weakref.ref(p) if i is None else i
+    def _leaf(self, p: Tensor) -> tuple[int, Any]:
+        """The number of an argument, or -1 and the tensor."""
+        i = self.arguments.get(id(p), -1)
+        return i, None if i >= 0 else p
+
+    def _weak_leaf(self, p: Tensor) -> tuple[int, Any]:
+        return self.arguments.get(id(p), -1), weakref.ref(p)
 
     def _gone(self, ref: Any) -> None:
         self.valid = False
@@ -357,30 +386,13 @@ class _Plan:
             raise CaptureError("capture: the function returns a view of a tensor from outside")
         return "same", x
 
-    def _gradient(self, g: Any) -> Any:
-        """None, a tensor from outside, or the place of an output."""
-        if g is None:
-            return None
-        return self._place(g._array) if self.core.buffer_of(g._array) >= 0 else g
+    def _gradient(self, g: Any) -> tuple[int, Any]:
+        """The place of an output and None, or -1 and a tensor from outside or None."""
+        if g is None or self.core.buffer_of(g._array) < 0:
+            return -1, g
+        return self._place(g._array), None
 
     # --- running ----------------------------------------------------------------------------------
-    def fits(self, args: Any) -> bool:
-        """Whether the arguments are those the plan was made for, as far as Python has to look."""
-        if len(args) != self.args:
-            return False
-        for i, x in self.plain:
-            y = args[i]
-            if y is not x and (type(y) is not type(x) or not isinstance(x, _PLAIN) or y != x):
-                return False
-        for i, j in self.same:
-            if args[i] is not args[j]:
-                return False
-        for ref, none in self.starts:
-            leaf = args[ref] if type(ref) is int else ref()
-            if leaf is None or (leaf._grad is None) is not none:
-                return False
-        return True
-
     def replay(self, args: tuple[Any, ...]) -> Any:
         """The result, or NotImplemented where something is not as it was."""
         core = self.core
@@ -391,48 +403,38 @@ class _Plan:
                 return NotImplemented
         for i, (g, words) in enumerate(self.streams):
             core.set_stream(i, *g.take(words))
-        arrays = core.outputs()
         try:
-            begin = 0
-            for at, fn, grads in self.calls:
-                core.run(begin, at)
-                begin = at
-                _set(grads, arrays, args)
-                fn()
-            core.run(begin, -1)
+            tensors = self._with_calls(args) if self.calls else core.replay(args)
         except Exception as e:
             where = core.failed()
             if where is not None:
                 e.add_note(f"in a replay, at {where[0]} of {where[1]}")
             raise
         for step in self.steps:
-            step.done()
-        for ref in self.changed:
-            t = ref()
-            if t is not None and t._version is not None:
-                t._version[0] += 1
-        _set(self.grads, arrays, args)
-        kind, at = self.results[0] if self.results else ("", None)
-        if self.tree is None and kind == "output":
-            return _new(arrays[at])
-        return _built(self.tree, self._values(arrays, args))
+            if step.new:
+                for _, state in step.batch:
+                    state.update(step.new)
+        if self.only is not None:
+            return tensors[self.only]
+        return _built(self.tree, self._values(tensors, args))
 
-    def _values(self, arrays: list[Any], args: Any) -> Iterator[Any]:
-        made: dict[int, Tensor] = {}
+    def _with_calls(self, args: tuple[Any, ...]) -> Any:
+        """As core.replay, with calls of Python in between."""
+        core, begin = self.core, 0
+        arrays = core.outputs()
+        for at, fn, grads in self.calls:
+            core.run(begin, at)
+            begin = at
+            for (i, leaf), (place, other) in grads:
+                p = args[i] if i >= 0 else leaf()
+                p._grad = other if place < 0 else _new(arrays[place])
+            fn()
+        core.run(begin, -1)
+        return core.finished(args, arrays)
+
+    def _values(self, tensors: list[Any], args: Any) -> Iterator[Any]:
         for kind, x in self.results:
-            if kind == "output":
-                if x not in made:
-                    made[x] = _new(arrays[x])
-                yield made[x]
-            else:
-                yield args[x] if kind == "argument" else x
-
-
-def _set(grads: list[Any], arrays: list[Any], args: Any) -> None:
-    for ref, g in grads:
-        leaf = args[ref] if type(ref) is int else ref()
-        if leaf is not None:
-            leaf._grad = _new(arrays[g]) if type(g) is int else g
+            yield tensors[x] if kind == "output" else args[x] if kind == "argument" else x
 
 
 class Captured:
@@ -457,7 +459,7 @@ class Captured:
         if (
             plan is not None and not kwargs and plan.valid and plan.epoch == recording.epoch[0]
             and mode.enabled is plan.enabled and not recording.captures and not tape.watchers
-            and not mode.levels and plan.fits(args) and self._lock.acquire(False)
+            and not mode.levels and self._lock.acquire(False)
         ):  # fmt: skip
             try:
                 result = plan.replay(args)
@@ -485,11 +487,10 @@ class Captured:
                 return self._run(*args, **kwargs)
             plans[:] = [p for p in plans if p.valid]
             for plan in plans:
-                if plan.fits(leaves):
-                    result = plan.replay(tuple(leaves))
-                    if result is not NotImplemented:
-                        self._keep(plan, kwargs)
-                        return result
+                result = plan.replay(tuple(leaves))
+                if result is not NotImplemented:
+                    self._keep(plan, kwargs)
+                    return result
             try:
                 return self._record(key, plans, leaves, variables, modules, args, kwargs)
             except CaptureError as e:
@@ -511,7 +512,6 @@ class Captured:
         modules: list[Module], args: Any, kwargs: Any,
     ) -> Any:  # fmt: skip
         rec = _Recording(strict=not self.fallback)
-        before = [weakref.ref(t) for t in gc.get_objects() if isinstance(t, Tensor)]
         numbers = random.getstate(), np.random.get_state()[1].tobytes()
         recording.captures.append(rec)
         try:
@@ -540,7 +540,7 @@ class Captured:
         self._tries += 1
         changes = key[-1] != _state(modules)
         if rec.settled and not changes:
-            plan = _Plan(rec, leaves, result, before, variables)
+            plan = _Plan(rec, leaves, result, variables, modules)
             if not plan.escaped:
                 plan.nested = bool(kwargs) or len(args) != len(leaves)
                 plans.insert(0, plan)

@@ -48,6 +48,8 @@ bool conv_winograd_4x3(const ConvParams& p, const View* views);
 bool conv_winograd_2x5(const ConvParams& p, const View* views);
 bool is_depthwise(const ConvParams& p, const View* views);
 bool conv_depthwise(const ConvParams& p, const View* views);
+bool is_patches(const ConvParams& p, const View* views);
+bool conv_patches(const ConvParams& p, const View* views);
 bool conv_plain(const ConvParams& p, const View* views);
 
 // The first algorithm of the list of p.op that applies; prints it under TILEGRAD_VERBOSE=1.

@@ -10,9 +10,16 @@
 namespace tg {
 namespace {
 
+constexpr double kSmall = 1 << 20;  // cost less than lowering all rows for many products
 constexpr double kTiny = 4096;  // floating-point operations that cost less than any preparation
 
 bool tiny(const ConvParams& p, const View*) { return p.flops() < kTiny; }
+// Short runs of taps cost more to gather than the phases of a stride that the direct sums make.
+bool small(const ConvParams& p, const View*) {
+  if (p.op == ConvOp::grad_weight)
+    return p.flops() < kSmall && p.n == 1 && (p.c > 1 || p.stride[2] > 1);
+  return p.flops() < kSmall / 4 && p.stride[2] > 1 && p.kernel[2] > 4;
+}
 bool always(const ConvParams&, const View*) { return true; }
 
 std::atomic<bool> g_winograd{true};
@@ -50,6 +57,7 @@ const Algorithm kAlgorithms[] = {
     {"plain", "next to nothing to do", tiny, conv_plain},
     {"covering", "kernel covers the input: one matrix product", is_covering, conv_covering},
     {"pointwise", "kernel of one tap: one matrix product", is_pointwise, conv_pointwise},
+    {"patches", "small: the patch under every output is a row", is_patches, conv_patches, small},
     {"winograd_4x3", "F(4x4, 3x3), a quarter of the products", is_winograd3, conv_winograd_4x3,
      worth_4x3},
     {"winograd_2x3", "F(2x2, 3x3), small images", is_winograd3, conv_winograd_2x3, worth_2},

@@ -28,7 +28,7 @@ def _sum(a: Any, b: Any) -> Any:
 def _product(g: Any, x: Any) -> Any:
     """The sum over steps and samples of g x^T: (T, N, G), (T, N, K) -> (G, K)."""
     k, rows = kernels.of(g), g.shape[0] * g.shape[1]
-    x = x if x.flags.c_contiguous else k.copy(x, "C")  # batch first
+    g, x = (a if a.flags.c_contiguous else k.copy(a, "C") for a in (g, x))
     return k.matmul(g.reshape(rows, g.shape[2]).T, x.reshape(rows, x.shape[2]))
 
 

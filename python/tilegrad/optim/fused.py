@@ -71,7 +71,7 @@ class Fused(Optimizer):
         kernel = getattr(kernels.of(params[0]), self._kernel)
         kernel(params, [p._grad._array for p, _ in batch], *states, *settings)
         if captures and (c := current()) is not None:
-            c.step(self, group, batch, begun, (kernel, (params, params, *states), settings))
+            c.step(self, group, batch, begun, kernel, (params, params, *states), settings, new)
         for p, state in batch:
             cell = p._version
             if cell is not None:

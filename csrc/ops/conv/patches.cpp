@@ -1,0 +1,168 @@
+// Small convolutions: the patch under every output is a row of a matrix, and the rest is one product
+// per image. Nothing is prepared that a few thousand multiply-adds would not pay for.
+#include <algorithm>
+#include <cstring>
+
+#include "core/parts.h"
+#include "cpu/gemm.h"
+#include "ops/conv/conv.h"
+
+namespace tg {
+namespace {
+
+// The positions of an image as one axis: their step in elements, or 0 where they have none.
+int64_t step_of(const View& v) {
+  const int64_t item = itemsize(v.dtype);
+  int64_t step = 0, expected = 0;
+  for (int i = 4; i > 1; --i) {
+    if (v.shape[i] == 1) continue;
+    if (step == 0)
+      step = v.strides[i];
+    else if (v.strides[i] != expected)
+      return 0;
+    expected = v.strides[i] * v.shape[i];
+  }
+  if (step == 0) return 1;
+  return step > 0 && step % item == 0 ? step / item : 0;
+}
+
+// Calls f(taps, image) for every run of taps along x of every patch of image n that has any inside:
+// taps points into the matrix of patches, image to the element under the first of them.
+template <class T, class F>
+void each_run(const ConvParams& p, const View& image, int64_t n, int64_t group, T* patches, F&& f) {
+  const int64_t kx = p.kernel[2], dx = p.dilation[2];
+  const char* base = image.data + n * image.strides[0] + group * p.c * image.strides[1];
+  for (int64_t z = 0; z < p.out[0]; ++z)
+    for (int64_t y = 0; y < p.out[1]; ++y)
+      for (int64_t x = 0; x < p.out[2]; ++x, patches += p.c * p.taps()) {
+        const int64_t x0 = x * p.stride[2] - p.before[2];
+        const int64_t first = x0 >= 0 ? 0 : ceil_div(-x0, dx);
+        const int64_t last = std::min(kx, x0 < p.in[2] ? (p.in[2] - 1 - x0) / dx + 1 : 0);
+        if (first >= last) continue;
+        T* taps = patches;
+        for (int64_t c = 0; c < p.c; ++c)
+          for (int64_t i = 0; i < p.kernel[0]; ++i) {
+            const int64_t at_z = z * p.stride[0] + tap_at(p, 0, i);
+            for (int64_t j = 0; j < p.kernel[1]; ++j, taps += kx) {
+              const int64_t at_y = y * p.stride[1] + tap_at(p, 1, j);
+              if (at_z < 0 || at_z >= p.in[0] || at_y < 0 || at_y >= p.in[1]) continue;
+              const char* from = base + c * image.strides[1] + at_z * image.strides[2] +
+                                 at_y * image.strides[3] + (x0 + first * dx) * image.strides[4];
+              f(taps + first, reinterpret_cast<T*>(const_cast<char*>(from)), last - first);
+            }
+          }
+      }
+}
+
+template <class T>
+void lower(const ConvParams& p, const View& x, int64_t n, int64_t group, T* patches) {
+  const int64_t size = p.pixels() * p.c * p.taps();
+  bool inside = true;
+  for (int i = 0; i < 3; ++i)
+    inside = inside && p.before[i] <= 0 &&
+             (p.out[i] - 1) * p.stride[i] + tap_at(p, i, p.kernel[i] - 1) < p.in[i];
+  if (!inside) std::fill(patches, patches + size, T(0));
+  const int64_t step = p.dilation[2] * x.strides[4] / int64_t(sizeof(T));
+  // What lies behind the image is never read, so only patches inside are whole runs of kernel[2].
+  if (step == 1 && p.kernel[2] == 5)
+    each_run(p, x, n, group, patches, [](T* to, const T* from, int64_t count) {
+      if (count == 5)
+        for (int i = 0; i < 5; ++i) to[i] = from[i];
+      else
+        for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+    });
+  else
+    each_run(p, x, n, group, patches, [step](T* to, const T* from, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) to[i] = from[i * step];
+    });
+}
+
+template <class T>
+bool compute_patches(const ConvParams& p, const View* v) {
+  const int64_t terms = p.c * p.taps(), pixels = p.pixels();
+  const Scratch memory(bytes_of<T>(times(terms, pixels)));
+  if (!memory) return false;
+  T* const patches = memory.at<T>(0);
+  const bool forward = p.op == ConvOp::forward, weight = p.op == ConvOp::grad_weight;
+  const View& y = v[forward ? 0 : 1];
+  const View& w = v[weight ? 0 : 2];
+  const int64_t step = step_of(y), row = y.strides[1] / int64_t(sizeof(T));
+  if (p.op == ConvOp::grad_input) {
+    const View& gx = v[0];  // fresh, so without gaps
+    std::memset(gx.data, 0, size_t(gx.size()) * sizeof(T));
+  }
+  for (int64_t n = 0; n < p.n; ++n)
+    for (int64_t group = 0; group < p.groups; ++group) {
+      T* const image = reinterpret_cast<T*>(y.data + n * y.strides[0]) + group * p.o * row;
+      T* const kernel = w.ptr<T>() + group * p.o * terms;
+      Gemm<T> g;
+      if (forward) {
+        lower(p, v[1], n, group, patches);
+        g.m = p.o;
+        g.n = pixels;
+        g.k = terms;
+        g.a.data = kernel;
+        g.a.lane_stride = terms;
+        g.a.k_stride = 1;
+        g.b.data = patches;
+        g.b.lane_stride = terms;
+        g.b.k_stride = 1;
+        g.c.data = image;
+        g.c.row_stride = row;
+        g.c.col_stride = step;
+        if (v[3].data != nullptr) g.row_bias = v[3].ptr<T>() + group * p.o;
+      } else if (weight) {
+        lower(p, v[2], n, group, patches);
+        g.m = p.o;
+        g.n = terms;
+        g.k = pixels;
+        g.a.data = image;
+        g.a.lane_stride = row;
+        g.a.k_stride = step;
+        g.b.data = patches;
+        g.b.lane_stride = 1;
+        g.b.k_stride = terms;
+        g.c.data = kernel;
+        g.c.row_stride = terms;
+        g.c.col_stride = 1;
+        g.accumulate = n > 0;
+      } else {
+        g.m = pixels;
+        g.n = terms;
+        g.k = p.o;
+        g.a.data = image;
+        g.a.lane_stride = step;
+        g.a.k_stride = row;
+        g.b.data = kernel;
+        g.b.lane_stride = 1;
+        g.b.k_stride = terms;
+        g.c.data = patches;
+        g.c.row_stride = terms;
+        g.c.col_stride = 1;
+      }
+      if (!gemm(g)) return false;
+      if (p.op != ConvOp::grad_input) continue;
+      const int64_t apart = p.dilation[2] * v[0].strides[4] / int64_t(sizeof(T));
+      each_run(p, v[0], n, group, patches, [apart](const T* from, T* to, int64_t count) {
+        for (int64_t i = 0; i < count; ++i) to[i * apart] += from[i];
+      });
+    }
+  return true;
+}
+
+}  // namespace
+
+bool is_patches(const ConvParams& p, const View* v) {
+  const DType t = v[0].dtype;
+  const View& y = v[p.op == ConvOp::forward ? 0 : 1];
+  const View& x = v[p.op == ConvOp::grad_input ? 0 : p.op == ConvOp::forward ? 1 : 2];
+  const bool bias = v[3].data == nullptr || v[3].strides[0] == itemsize(t) || v[3].shape[0] == 1;
+  return (t == DType::f32 || t == DType::f64) && bias && step_of(y) > 0 && y.strides[1] >= 0 &&
+         v[p.op == ConvOp::grad_weight ? 0 : 2].row_major() && x.strides[4] > 0;
+}
+
+bool conv_patches(const ConvParams& p, const View* v) {
+  return v[0].dtype == DType::f32 ? compute_patches<float>(p, v) : compute_patches<double>(p, v);
+}
+
+}  // namespace tg
