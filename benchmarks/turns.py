@@ -112,6 +112,7 @@ def main(
     parser.add_argument("rows", nargs="*", help="parts of names; all rows without")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--without", nargs="+", default=[], metavar="PEER")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -121,7 +122,7 @@ def main(
     missing = [p for p in peers if importlib.util.find_spec(p.split()[0]) is None]
     for peer in missing:
         print(f"{peer} is not installed here; measuring without it")
-    names = ["tilegrad", *(p for p in peers if p not in missing)]
+    names = ["tilegrad", *(p for p in peers if p not in missing + args.without)]
     chosen = [r for r in rows if not args.rows or any(part in r.name for part in args.rows)]
     results = []
     for threads in args.threads:
