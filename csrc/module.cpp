@@ -32,8 +32,8 @@ void translate(std::exception_ptr p) {
   try {
     if (p) std::rethrow_exception(p);
   } catch (const tg::Error& e) {
-    static const char* const classes[] = {"ShapeError",       "DTypeError", "IndexError",
-                                          "DeviceError",      "ValueError", "MemoryError",
+    static const char* const classes[] = {"ShapeError",        "DTypeError",  "IndexError",
+                                          "DeviceError",       "ValueError",  "MemoryError",
                                           "ZeroDivisionError", "CaptureError"};
     const py::object cls =
         py::module_::import("tilegrad.errors").attr(classes[static_cast<int>(e.kind)]);

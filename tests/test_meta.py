@@ -25,7 +25,7 @@ FUNCTIONS.update({name: fn for name, fn in ops.PUBLIC.items() if callable(fn)})
 
 RUNTIME = {
     "num_threads", "set_num_threads", "isa", "isas", "set_isa", "empty_cache", "memory_stats",
-    "reset_peak_memory", "ops", "reduce_ops", "arg_reduce_ops", "cumulative_ops",
+    "reset_peak_memory", "Plan", "tensor_type", "ops", "reduce_ops", "arg_reduce_ops", "cumulative_ops",
 }  # fmt: skip
 """What the extension binds beside the contract."""
 
@@ -234,9 +234,9 @@ LAYERS = [
     {"testing", "cases"},
     {"nn", "optim"},
     {"utils", "data", "models", "distributions"},
-    {"train", "capture", "array_api"},
+    {"train", "array_api"},
     {"bench", "check"},
-    {"diagnostics"},
+    {"diagnostics", "capturing"},
     {"cli", "demo"},
     {"__main__"},
 ]

@@ -1,56 +1,26 @@
 #include "core/plan.h"
 
-#include <structmember.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstddef>
-#include <map>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "core/array.h"
+#include "core/chains.h"
 #include "core/check.h"
 #include "core/fp_mode.h"
 #include "core/pool.h"
+#include "core/recording.h"
 #include "core/run.h"
+#include "core/tensor_slots.h"
 
 namespace tg {
-
-__thread Plan* recording = nullptr;
-__thread void* new_numbers = nullptr;
-
 namespace {
 
 constexpr int64_t kAlign = 64;
-
-// own: of an entry's output. outer: from before the capture. constant: made by NumPy of numbers.
-// foreign: made by NumPy of who knows what.
-enum class Kind { own, outer, constant, foreign };
-
-struct Buffer {
-  Kind kind;
-  char* base;
-  int64_t bytes;
-  int label;
-  bool alive = true;
-  py::object owner;               // of what is not our own
-  int first = -1, last = -1;      // the calls that touch it
-  int64_t at = -1;                // in the plan's memory
-  int output = -1;                // or: the place among the outputs' memory
-};
-
-struct Step {
-  Call call;
-  void (*kernel)();
-  size_t params, bytes;
-  size_t views;
-  int count, label;
-  int64_t work;
-  Arithmetic arithmetic;
-  size_t stream;  // 1 + the place of key and offset in the params, or 0
-};
 
 struct Patch {
   size_t view;
@@ -59,8 +29,8 @@ struct Patch {
 
 // An array that is looked up anew at every run: of an argument, a tensor, or a tensor's gradient.
 struct Source {
-  int argument;         // -1: tensor
-  py::weakref tensor;   // none: a constant
+  int argument;        // -1: tensor
+  py::weakref tensor;  // none: a constant
   bool gradient, leaf;
   py::object array;
   const char *low, *high;
@@ -68,52 +38,6 @@ struct Source {
   View view;
   std::vector<Patch> patches;
 };
-
-// The plan that hears of freed memory: from begin() to finish().
-__thread Plan* listening = nullptr;
-
-// Tensor, and where its slots lie: a replay makes tensors without calling Python.
-PyTypeObject* g_tensor;
-Py_ssize_t g_array, g_node, g_grad, g_share, g_version;
-
-PyObject*& slot(PyObject* tensor, Py_ssize_t offset) {
-  return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(tensor) + offset);
-}
-
-Py_ssize_t offset_of(py::handle type, const char* name) {
-  const py::object member = type.attr(name);
-  check(Py_TYPE(member.ptr()) == &PyMemberDescr_Type, ErrorKind::value, "tensor_type: ", name,
-        " is no slot");
-  return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
-}
-
-void tensor_type(py::handle type) {
-  g_array = offset_of(type, "_array");
-  g_node = offset_of(type, "_node");
-  g_grad = offset_of(type, "_grad");
-  g_share = offset_of(type, "_share");
-  g_version = offset_of(type, "_version");
-  g_tensor = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
-}
-
-bool is_tensor(PyObject* x) { return PyObject_TypeCheck(x, g_tensor); }
-
-py::object new_tensor(py::handle array) {
-  PyObject* t = g_tensor->tp_alloc(g_tensor, 0);
-  if (t == nullptr) throw py::error_already_set();
-  for (const Py_ssize_t at : {g_node, g_grad, g_share, g_version}) {
-    Py_INCREF(Py_None);
-    slot(t, at) = Py_None;
-  }
-  slot(t, g_array) = array.inc_ref().ptr();
-  return py::reinterpret_steal<py::object>(t);
-}
-
-void replace(PyObject*& place, py::handle value) {
-  PyObject* before = place;
-  place = value.inc_ref().ptr();
-  Py_XDECREF(before);
-}
 
 struct Stream {
   int step, generator;
@@ -125,30 +49,6 @@ struct Result {
   int64_t offset;
   View view;
   bool whole;  // the only array on its buffer: it owns the memory
-};
-
-// What a weak reference refers to, or nullptr; the reference is borrowed from whoever keeps it.
-PyObject* referent(const py::weakref& r) {
-#if PY_VERSION_HEX >= 0x030D0000
-  PyObject* found;
-  if (PyWeakref_GetRef(r.ptr(), &found) <= 0) return nullptr;
-  Py_DECREF(found);
-  return found;
-#else
-  PyObject* found = PyWeakref_GetObject(r.ptr());
-  return found == Py_None ? nullptr : found;
-#endif
-}
-
-// A leaf: an argument, or a tensor from outside. nullptr where it is no tensor, or gone.
-struct Leaf {
-  int argument;
-  py::weakref tensor;
-  PyObject* of(const py::tuple& arguments) const {
-    if (argument < 0) return referent(tensor);
-    PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), argument);
-    return is_tensor(x) ? x : nullptr;
-  }
 };
 
 // What .grad of a leaf is at the end: an output, or a tensor from outside or None.
@@ -164,14 +64,9 @@ struct Guard {
 
 }  // namespace
 
-class Plan {
+class Plan : public Recording {
  public:
-  Plan() = default;
-  Plan(const Plan&) = delete;
-  Plan& operator=(const Plan&) = delete;
   ~Plan() {
-    if (recording == this) recording = nullptr;
-    if (listening == this) listening = nullptr;
     pool_free(memory_);
     for (Guard& g : guards_) {
       Py_XDECREF(g.cell_or_dict);
@@ -180,149 +75,13 @@ class Plan {
     }
   }
 
-  // --- recording --------------------------------------------------------------------------------
-  void begin() {
-    handler_ = handle_numpy();
-    recording = listening = this;
-  }
-  void end() {
-    recording = nullptr;
-    if (handler_) restore_numpy(std::move(handler_));
-    handler_ = py::object();
-  }
-  bool pause(bool on) {  // whether it was recording
-    const bool before = recording == this;
-    recording = on ? nullptr : this;
-    return before;
-  }
-  int label(const std::string& name, const std::string& line) {
-    labels_.push_back({name, line});
-    return label_ = int(labels_.size()) - 1;
-  }
-
-  void record_call(Call call, void (*kernel)(), const void* params, size_t bytes,
-                   const View* views, int64_t count, int64_t work, Arithmetic arithmetic) {
-    const int index = int(steps_.size());
-    Step s{call, kernel, params_.size(), bytes, views_.size(), int(count), label_, work,
-           arithmetic, stream_};
-    stream_ = 0;
-    params_.resize(params_.size() + (bytes + sizeof(Unit) - 1) / sizeof(Unit));
-    std::memcpy(params_.data() + s.params, params, bytes);
-    for (int64_t i = 0; i < count; ++i) {
-      views_.push_back(views[i]);
-      int b = -1;
-      if (views[i].data != nullptr && views[i].size() > 0) {
-        b = find(views[i].data);
-        if (b < 0) fail(ErrorKind::capture, "capture: ", name(), " works on memory nobody knows");
-        if (buffers_[b].kind == Kind::foreign) refuse_foreign(buffers_[b]);
-        if (buffers_[b].first < 0) buffers_[b].first = index;
-        buffers_[b].last = index;
-      }
-      buffer_of_view_.push_back(b);
-    }
-    steps_.push_back(s);
-  }
-  void next_stream(size_t place) { stream_ = place + 1; }
-
-  void allocated(const void* block, size_t bytes, bool ours) {
-    int at = label_;
-    Kind kind = Kind::own;
-    if (!ours) {
-      const auto line = py::module_::import("tilegrad.recording").attr("origin")();
-      kind = line.is_none() ? Kind::constant : Kind::foreign;
-      if (kind == Kind::foreign) {
-        const int before = label_;
-        at = label("numpy", line.cast<std::string>());
-        label_ = before;
-      }
-    }
-    add(kind, block, int64_t(bytes), at);
-  }
-  void freed(const void* block) {
-    const auto it = at_.find(static_cast<const char*>(block));
-    if (it == at_.end()) return;
-    buffers_[it->second].alive = false;
-    at_.erase(it);
-  }
-  void seen(py::handle array, const char* data) {
-    const int b = find(data);
-    if (b >= 0 && (buffers_[b].kind == Kind::own || buffers_[b].owner)) return;
-    const py::handle owner = owner_of(array);
-    if (b >= 0) {
-      if (buffers_[b].kind == Kind::constant)
-        buffers_[b].owner = py::reinterpret_borrow<py::object>(owner);
-      return;
-    }
-    recording = nullptr;  // view_of would come here again
-    const View v = view_of(owner, "capture", "array");
-    recording = this;
-    if (v.size() == 0) return;
-    const char *low, *high;
-    memory_range(v, &low, &high);
-    if (data < low || data >= high) return;  // an empty view
-    const int fresh = add(Kind::outer, low, high - low, label_);
-    buffers_[fresh].owner = py::reinterpret_borrow<py::object>(owner);
-  }
-
-  // An entry looks at an element to choose its parameters.
-  void read(const char* op, const char* data) const {
-    const int b = find(data);
-    if (b >= 0 && (buffers_[size_t(b)].kind == Kind::own || buffers_[size_t(b)].kind == Kind::foreign))
-      fail(ErrorKind::capture, "capture: ", op, " takes a number that was computed as a parameter");
-  }
-
-  // --- what was recorded --------------------------------------------------------------------------
-  // Lines where NumPy made arrays.
-  py::list foreign() const {
-    py::list lines;
-    for (const Buffer& b : buffers_)
-      if (b.kind == Kind::foreign) lines.append(labels_[b.label].second);
-    return lines;
-  }
-  // The buffers of our own that are still there, by index, with what made them.
-  py::list alive() const {
-    py::list found;
-    for (size_t i = 0; i < buffers_.size(); ++i)
-      if (buffers_[i].kind == Kind::own && buffers_[i].alive)
-        found.append(py::make_tuple(i, labels_[buffers_[i].label].first,
-                                    labels_[buffers_[i].label].second));
-    return found;
-  }
-  // The buffer that holds an array: an output of a recorded call, or -1.
-  int buffer_of(py::handle array) const {
-    const View v = view_of(array, "capture", "array");
-    const int b = find(v.data);
-    return b >= 0 && buffers_[b].kind == Kind::own ? b : -1;
-  }
-  int64_t size() const { return int64_t(steps_.size()); }
-
-  // Whether everything from outside that is read lies in one of these arrays.
-  bool covered(const py::list& arrays) const {
-    std::vector<std::pair<const char*, const char*>> ranges;
-    for (py::handle a : arrays) {
-      const View v = view_of(a, "capture", "array");
-      const char *low, *high;
-      memory_range(v, &low, &high);
-      ranges.push_back({low, high});
-    }
-    for (size_t i = 0; i < views_.size(); ++i) {
-      const int b = buffer_of_view_[i];
-      if (b < 0 || buffers_[size_t(b)].kind != Kind::outer) continue;
-      const char *low, *high;
-      memory_range(views_[i], &low, &high);
-      const auto holds = [&](const auto& r) { return r.first <= low && high <= r.second; };
-      if (std::none_of(ranges.begin(), ranges.end(), holds)) return false;
-    }
-    return true;
-  }
-
-  // --- making it ready ------------------------------------------------------------------------
   // sources: (array, argument or -1, tensor or None, whether it is its gradient, whether the tensor
   // is a leaf that requires grad) in the order of precedence. outputs: arrays made by recorded
   // calls. streams: key, offset and blocks used of every generator. guards: a cell or a dict, the
-  // key, what is there. Returns which of the sources are looked up.
+  // key, what is there. cuts: where Python is called between two calls. Returns which of the
+  // sources are looked up.
   py::list finish(const py::list& sources, const py::list& outputs, const py::list& streams,
-                  const py::list& guards) {
+                  const py::list& guards, const std::vector<int64_t>& cuts) {
     for (py::handle item : sources) {
       const auto t = py::reinterpret_borrow<py::tuple>(item);
       Source s;
@@ -348,12 +107,13 @@ class Plan {
       guards_.push_back({where.inc_ref().ptr(), key.is_none() ? nullptr : key.inc_ref().ptr(),
                          value.inc_ref().ptr()});
     }
-    listening = nullptr;
+    stop_listening();
     py::list used;
     for (size_t i = 0; i < sources_.size(); ++i)
       if (sources_[i].used) used.append(i);
     const auto idle = [](const Source& s) { return !s.used; };
     sources_.erase(std::remove_if(sources_.begin(), sources_.end(), idle), sources_.end());
+    chains_ = find_chains(steps_, views_, buffer_of_view_, cuts, &buffers_);
     place();
     for (const Step& s : steps_) work_ += s.work;
     for (Buffer& b : buffers_)
@@ -362,8 +122,9 @@ class Plan {
     return used;
   }
 
-  // --- running ------------------------------------------------------------------------------------
-  // Looks the sources up. False: something is not as it was when this was recorded.
+  // --- running
+  // ------------------------------------------------------------------------------------ Looks the
+  // sources up. False: something is not as it was when this was recorded.
   bool bind(const py::tuple& arguments) {
     if (PyTuple_GET_SIZE(arguments.ptr()) != arguments_) return false;
     for (const auto& [i, value] : plain_) {
@@ -385,8 +146,8 @@ class Plan {
     }
     for (Source& s : sources_) {
       if (s.argument < 0 && !s.tensor) continue;
-      PyObject* tensor = s.argument >= 0 ? PyTuple_GET_ITEM(arguments.ptr(), s.argument)
-                                         : referent(s.tensor);
+      PyObject* tensor =
+          s.argument >= 0 ? PyTuple_GET_ITEM(arguments.ptr(), s.argument) : referent(s.tensor);
       if (tensor == nullptr || !is_tensor(tensor)) return false;
       if (s.gradient) {
         tensor = slot(tensor, g_grad);
@@ -527,8 +288,6 @@ class Plan {
   }
 
  private:
-  using Unit = std::max_align_t;
-
   static Leaf leaf(py::handle argument, py::handle tensor) {
     return {argument.cast<int>(), tensor.is_none() ? py::weakref() : py::weakref(tensor)};
   }
@@ -544,32 +303,6 @@ class Plan {
   }
 
   char* bytes(const Step& s) { return reinterpret_cast<char*>(params_.data() + s.params); }
-  const char* name() const { return label_ < 0 ? "a kernel" : labels_[size_t(label_)].first.c_str(); }
-
-  [[noreturn]] void refuse_foreign(const Buffer& b) const {
-    fail(ErrorKind::capture, "capture: ", name(), " reads an array that NumPy made at ",
-         labels_[size_t(b.label)].second,
-         ": it would not be made again; use operations of tilegrad, or pass it as an argument");
-  }
-
-  int add(Kind kind, const void* block, int64_t bytes, int label) {
-    const char* base = static_cast<const char*>(block);
-    const auto old = at_.find(base);
-    if (old != at_.end()) buffers_[size_t(old->second)].alive = false;
-    Buffer b;
-    b.kind = kind;
-    b.base = const_cast<char*>(base);
-    b.bytes = bytes;
-    b.label = label;
-    buffers_.push_back(std::move(b));
-    return at_[base] = int(buffers_.size()) - 1;
-  }
-  int find(const char* address) const {
-    auto it = at_.upper_bound(address);
-    if (it == at_.begin()) return -1;
-    const Buffer& b = buffers_[size_t((--it)->second)];
-    return address < b.base + std::max<int64_t>(b.bytes, 1) ? it->second : -1;
-  }
 
   void add_result(py::handle array) {
     Result r;
@@ -628,7 +361,8 @@ class Plan {
     std::vector<int> order;
     for (size_t i = 0; i < buffers_.size(); ++i) {
       const Buffer& b = buffers_[i];
-      if (b.kind == Kind::own && b.output < 0 && b.first >= 0) order.push_back(int(i));
+      if (b.kind == Kind::own && b.output < 0 && b.block < 0 && b.first >= 0)
+        order.push_back(int(i));
     }
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
       return buffers_[size_t(a)].bytes > buffers_[size_t(b)].bytes;
@@ -652,8 +386,7 @@ class Plan {
       placed.push_back(i);
     }
     memory_ = static_cast<char*>(pool_allocate(size_t(bytes_)));
-    if (memory_ == nullptr)
-      fail(ErrorKind::memory, "capture: the plan needs ", bytes_, " bytes");
+    if (memory_ == nullptr) fail(ErrorKind::memory, "capture: the plan needs ", bytes_, " bytes");
     for (size_t i = 0; i < views_.size(); ++i) {
       const int b = buffer_of_view_[i];
       if (b < 0 || buffers_[size_t(b)].kind != Kind::own) continue;
@@ -683,12 +416,21 @@ class Plan {
     Arithmetic mode = Arithmetic::exact;
     failed_ = -1;
     int64_t i = from;
+    size_t chain = 0;
+    while (chain < chains_.size() && chains_[chain].first < from) ++chain;
     try {
       for (; i < to; ++i) {
         const Step& s = steps_[size_t(i)];
         if (s.arithmetic != mode) {
           mode = s.arithmetic;
           (mode == Arithmetic::floating ? flushing : plain).apply();
+        }
+        if (chain < chains_.size() && chains_[chain].first == i) {
+          if (!run_chain(chains_[chain], steps_, views_, buffer_of_view_, buffers_,
+                         reinterpret_cast<const char*>(params_.data()), sizeof(Unit)))
+            fail(ErrorKind::memory, "capture: no memory for the blocks of a chain");
+          i = chains_[chain++].last;
+          continue;
         }
         if (!timing_) {
           s.call(s.kernel, bytes(s), views_.data() + s.views);
@@ -712,20 +454,15 @@ class Plan {
     if (x.kind == Kind::outer) return "outside";
     if (x.kind == Kind::constant) return "constant";
     if (x.output >= 0) return "output";
+    if (x.block >= 0) return "block";
     return std::to_string(x.at) + "+" + std::to_string(x.bytes);
   }
 
-  std::vector<Unit> params_;
-  std::vector<View> views_;
-  std::vector<int> buffer_of_view_;
-  std::vector<Step> steps_;
-  std::vector<Buffer> buffers_;
-  std::vector<std::pair<std::string, std::string>> labels_;
-  std::map<const char*, int> at_;  // what lies where now
   std::vector<Source> sources_;
   std::vector<Stream> streams_;
   std::vector<Result> results_;
   std::vector<Guard> guards_;
+  std::vector<Chain> chains_;
   std::vector<std::pair<int, py::object>> plain_;
   std::vector<std::pair<int, int>> same_;
   std::vector<std::pair<Leaf, bool>> starts_;
@@ -734,34 +471,10 @@ class Plan {
   int arguments_ = 0;
   std::vector<std::pair<int, Patch>> output_views_;
   std::vector<double> seconds_;
-  py::object handler_;
   char* memory_ = nullptr;
   int64_t bytes_ = 0, work_ = 0, failed_ = -1;
-  size_t stream_ = 0;
-  int label_ = -1;
   bool timing_ = false;
 };
-
-void record(Call call, void (*kernel)(), const void* params, size_t bytes, const View* views,
-            int64_t count, int64_t work, Arithmetic arithmetic) {
-  recording->record_call(call, kernel, params, bytes, views, count, work, arithmetic);
-}
-void record_stream(size_t place) {
-  if (recording != nullptr) recording->next_stream(place);
-}
-void record_allocation(const void* block, size_t bytes, bool ours) {
-  if (recording != nullptr && block != nullptr) recording->allocated(block, bytes, ours);
-}
-void record_free(const void* block) {
-  if (listening != nullptr) listening->freed(block);
-}
-void record_array(py::handle array, const char* data) { recording->seen(array, data); }
-void record_value(const char* op, const char* data) {
-  if (recording != nullptr) recording->read(op, data);
-}
-void refuse_capture(const char* op, const char* why) {
-  if (recording != nullptr) fail(ErrorKind::capture, "capture: ", op, ": ", why);
-}
 
 void bind_plan(py::module_& m) {
   m.def("tensor_type", &tensor_type);

@@ -10,11 +10,11 @@ enum class Arithmetic { exact, floating };  // floating: denormals are flushed
 
 using Call = void (*)(void (*kernel)(), const void* params, const View* views);
 
-class Plan;
+class Recording;
 
-// The plan of this thread's capture; nullptr while nothing is captured. (__thread: reading it costs
+// That of this thread's capture; nullptr while nothing is captured. (__thread: reading it costs
 // no call of an initialiser.)
-extern __thread Plan* recording;
+extern __thread Recording* recording;
 
 // Where the numbers of an optimizer's step go instead of being used: a recorded call gets new ones.
 extern __thread void* new_numbers;

@@ -22,8 +22,8 @@ void run(void (*fn)(const Params&, const View*), const Params& params, const Vie
   static_assert(std::is_trivially_copyable<Params>::value, "params are copied into plans");
   if (recording != nullptr) {
     const Call call = [](void (*kernel)(), const void* p, const View* v) {
-      reinterpret_cast<void (*)(const Params&, const View*)>(kernel)(
-          *static_cast<const Params*>(p), v);
+      reinterpret_cast<void (*)(const Params&, const View*)>(kernel)(*static_cast<const Params*>(p),
+                                                                     v);
     };
     record(call, reinterpret_cast<void (*)()>(fn), &params, sizeof(Params), views, count, work,
            arithmetic);

@@ -7,6 +7,7 @@ from typing import Any
 from . import kernels
 from .errors import DeviceError, DTypeError
 from .errors import ValueError as TgValueError
+from .recording import epoch
 
 
 class device(str):
@@ -120,6 +121,7 @@ def set_cpu_isa(name: str) -> None:
     if not isinstance(name, str):
         raise DTypeError(f"set_cpu_isa: name must be a string, got {type(name).__name__}")
     _runtime("set_isa")(name)
+    epoch[0] += 1
 
 
 def get_precision() -> str:
@@ -150,6 +152,7 @@ def set_precision(name: str) -> None:
     if name not in ("high", "highest"):
         raise TgValueError(f'set_precision: expects "high" or "highest", got {name!r}')
     _runtime("_allow_winograd")(name == "high")
+    epoch[0] += 1
 
 
 def memory_stats() -> dict[str, int]:

@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from .errors import DTypeError
+from .recording import epoch
 
 bool_ = np.dtype(np.bool_)
 uint8, uint16 = np.dtype(np.uint8), np.dtype(np.uint16)
@@ -75,6 +76,7 @@ def set_default_dtype(d: Any) -> None:
     if d not in FLOATING:
         raise DTypeError(f"set_default_dtype: expects a floating dtype, got {d}")
     _default = d
+    epoch[0] += 1
 
 
 @dataclass(frozen=True)

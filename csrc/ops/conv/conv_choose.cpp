@@ -11,7 +11,7 @@ namespace tg {
 namespace {
 
 constexpr double kSmall = 1 << 20;  // cost less than lowering all rows for many products
-constexpr double kTiny = 4096;  // floating-point operations that cost less than any preparation
+constexpr double kTiny = 4096;      // floating-point operations that cost less than any preparation
 
 bool tiny(const ConvParams& p, const View*) { return p.flops() < kTiny; }
 // Short runs of taps cost more to gather than the phases of a stride that the direct sums make.

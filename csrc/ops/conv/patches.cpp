@@ -1,5 +1,5 @@
-// Small convolutions: the patch under every output is a row of a matrix, and the rest is one product
-// per image. Nothing is prepared that a few thousand multiply-adds would not pay for.
+// Small convolutions: the patch under every output is a row of a matrix, and the rest is one
+// product per image. Nothing is prepared that a few thousand multiply-adds would not pay for.
 #include <algorithm>
 #include <cstring>
 

@@ -1,5 +1,6 @@
 // unary, unary_bool, unary_grad, binary, binary_into, compare, where, cast: check, allocate, run.
 #include "core/array.h"
+#include "core/chains.h"
 #include "core/dispatch.h"
 #include "core/run.h"
 #include "ops/copy/copy.h"
@@ -292,6 +293,8 @@ py::dict ops() {
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
+  for (const auto kernel : {element_kernel<2>, element_kernel<3>, element_kernel<4>})
+    register_elementwise(reinterpret_cast<void (*)()>(kernel));
   m.def("unary", &unary, py::arg("op"), py::arg("x"), py::arg("p0") = 0.0, py::arg("p1") = 0.0);
   m.def("unary_bool", &unary_bool, py::arg("op"), py::arg("x"));
   m.def("unary_grad", &unary_grad, py::arg("op"), py::arg("g"), py::arg("v"), py::arg("p0") = 0.0,

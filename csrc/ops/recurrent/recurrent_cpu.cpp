@@ -185,9 +185,8 @@ void forward_kernel(const Params& p, const View* v) {
         }
       }
     };
-    require("recurrent",
-            !p.at_once || product(p.steps * p.batch, row, features, x, w_in, features, int64_t(1),
-                                  gates_of(0), false, b_in));
+    require("recurrent", !p.at_once || product(p.steps * p.batch, row, features, x, w_in, features,
+                                               int64_t(1), gates_of(0), false, b_in));
     if (p.steps == 1) {  // packing the weight would not pay
       require("recurrent",
               product(p.batch, row, n, h0, w, n, int64_t(1), sums_of(0), p.op != kGru, bias));

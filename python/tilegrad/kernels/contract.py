@@ -421,8 +421,13 @@ KERNELS = [
         "float",
         "Of all arrays, one dtype, as one vector, summed in float64; power 2 or inf (NaN stays).",
     ),
-    _k("scale_all", "arrays, total, limit", "None", "float",
-       "In place: each array times min(1, limit / (total + 1e-6)), total a 0-d array."),
+    _k(
+        "scale_all",
+        "arrays, total, limit",
+        "None",
+        "float",
+        "In place: each array times min(1, limit / (total + 1e-6)), total a 0-d array.",
+    ),
 ]
 """Every entry of a device module, in the order of the families."""
 

@@ -252,7 +252,7 @@ def scale_all(arrays, total, limit):
     """x *= min(1, limit / (total + 1e-6)) for every array; a NaN stays one."""
     if total.shape != () or total.dtype not in (np.float32, np.float64):
         raise errors.DTypeError("scale_all: total must be a 0-d array of float32 or float64")
-    factor = np.minimum(1.0, limit / (float(total) + 1e-6))
+    factor = float(np.minimum(1.0, limit / (float(total) + 1e-6)))
     for a in arrays:
         require_float("scale_all", a.dtype)
         a[...] = widen(a) * factor

@@ -1,0 +1,32 @@
+// Chains of element-wise calls on large arrays, run block by block: what one call writes the next
+// one reads from the cache.
+#pragma once
+#include <vector>
+
+#include "core/recording.h"
+
+namespace tg {
+
+struct Chain {
+  int first, last;  // calls
+  int64_t size;     // elements
+  int blocks;       // of memory that one block of elements needs
+};
+
+// Says that element i of this kernel's first view depends on the elements i of its others alone,
+// and that it runs on any row-major part of its views.
+void register_elementwise(void (*kernel)());
+
+// The chains of at least two calls, which no call of cuts begins in the middle of. A buffer that
+// only a chain touches becomes a block of a thread's memory; others live as long as the chain, whose
+// blocks come back to them.
+std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector<View>& views,
+                               const std::vector<int>& buffer_of_view,
+                               const std::vector<int64_t>& cuts, std::vector<Buffer>* buffers);
+
+// params: of all calls, in units. False when there is no memory for the blocks.
+bool run_chain(const Chain& chain, const std::vector<Step>& steps, const std::vector<View>& views,
+               const std::vector<int>& buffer_of_view, const std::vector<Buffer>& buffers,
+               const char* params, size_t unit);
+
+}  // namespace tg

@@ -1,0 +1,92 @@
+// What a capture has recorded so far: the calls of kernels, and the memory they touch.
+#pragma once
+#include <cstddef>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/array.h"
+#include "core/plan.h"
+
+namespace tg {
+
+// own: of an entry's output. outer: from before the capture. constant: made by NumPy of numbers.
+// foreign: made by NumPy of who knows what.
+enum class Kind { own, outer, constant, foreign };
+
+struct Buffer {
+  Kind kind;
+  char* base;
+  int64_t bytes;
+  int label;
+  bool alive = true;
+  py::object owner;           // of what is not our own
+  int first = -1, last = -1;  // the calls that touch it
+  int64_t at = -1;            // in the plan's memory
+  int block = -1;             // or: the place among the blocks of a chain, which alone touches it
+  int output = -1;            // or: the place among the outputs' memory
+};
+
+struct Step {
+  Call call;
+  void (*kernel)();
+  size_t params, bytes;
+  size_t views;
+  int count, label;
+  int64_t work;
+  Arithmetic arithmetic;
+  size_t stream;  // 1 + the place of key and offset in the params, or 0
+};
+
+class Recording {
+ public:
+  Recording() = default;
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  ~Recording();
+
+  void begin();
+  void end();
+  bool pause(bool on);
+  int label(const std::string& name, const std::string& line);
+  void record_call(Call call, void (*kernel)(), const void* params, size_t bytes, const View* views,
+                   int64_t count, int64_t work, Arithmetic arithmetic);
+  void next_stream(size_t place);
+  void allocated(const void* block, size_t bytes, bool ours);
+  void freed(const void* block);
+  void seen(py::handle array, const char* data);
+  // An entry looks at an element to choose its parameters.
+  void read(const char* op, const char* data) const;
+  // Lines where NumPy made arrays.
+  py::list foreign() const;
+  // The buffers of our own that are still there, by index, with what made them.
+  py::list alive() const;
+  // The buffer that holds an array: an output of a recorded call, or -1.
+  int buffer_of(py::handle array) const;
+  // Whether everything from outside that is read lies in one of these arrays.
+  bool covered(const py::list& arrays) const;
+  int64_t size() const;
+
+ protected:
+  using Unit = std::max_align_t;
+
+  const char* name() const;
+  [[noreturn]] void refuse_foreign(const Buffer& b) const;
+  int add(Kind kind, const void* block, int64_t bytes, int label);
+  int find(const char* address) const;
+  void stop_listening();
+
+  std::vector<Unit> params_;
+  std::vector<View> views_;
+  std::vector<int> buffer_of_view_;
+  std::vector<Step> steps_;
+  std::vector<Buffer> buffers_;
+  std::vector<std::pair<std::string, std::string>> labels_;  // name, the user's line
+  std::map<const char*, int> at_;                            // what lies where now
+  py::object handler_;
+  size_t stream_ = 0;
+  int label_ = -1;
+};
+
+}  // namespace tg
