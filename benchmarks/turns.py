@@ -130,6 +130,8 @@ def main(
         try:
             for row in chosen:
                 results.append(_compare(row, workers, threads, args.rounds))
+                for peer in set(args.without).intersection(row.peers or peers):
+                    results[-1].setdefault("failed", {})[peer] = "left out of this run"
         finally:
             for worker in workers.values():
                 worker.close()

@@ -81,7 +81,7 @@ def wrong(model, images, labels):
 
 
 def train(variant, train_set, test_set, seed):
-    """The percentage of wrong digits in the test set after every pass."""
+    """After every pass: the percentages of wrong digits in the test set and the training set."""
     rng = np.random.default_rng(seed)
     tg.manual_seed(seed)
     images, labels = draw(train_set, variant.digits, rng)
@@ -109,22 +109,23 @@ def train(variant, train_set, test_set, seed):
             step(x, y)
         schedule.step()
         model.eval()
-        curve.append(wrong(model, *test))
-    print(f"  seed {seed}: {curve[-1]:.2f} %, of the digits seen {wrong(model, images, labels):.2f} %")
-    return curve
+        curve.append((wrong(model, *test), wrong(model, images, labels)))
+    print("  seed {}: {:.2f} %, of the digits seen {:.2f} %".format(seed, *curve[-1]), flush=True)
+    return np.array(curve).T
 
 
 def picture(curves, file):
-    """The mean of each variant, and from its lowest to its highest seed, over the passes."""
+    """Over the passes: the mean of each variant, dotted on its training set, and the seeds' range."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for name, c in curves.items():
-        passes = np.arange(1, c.shape[1] + 1)
-        axes.plot(passes, c.mean(0), label=name)
-        axes.fill_between(passes, c.min(0), c.max(0), alpha=0.2)
-    axes.set(xlabel="passes", ylabel="test digits wrong (%)", xscale="log", yscale="log")
+    for i, (name, (test, seen)) in enumerate(curves.items()):
+        passes = np.arange(1, test.shape[1] + 1)
+        axes.plot(passes, test.mean(0), f"C{i}", label=name)
+        axes.plot(passes, seen.mean(0), f"C{i}:")
+        axes.fill_between(passes, test.min(0), test.max(0), color=f"C{i}", alpha=0.2)
+    axes.set(xlabel="passes", ylabel="digits wrong (%)", xscale="log", ylim=(0, 10))
     axes.legend()
     figure.savefig(file, dpi=120)
 
@@ -139,9 +140,10 @@ def main(data, quick=False, seeds=5, only=(), file=None):
     for v in chosen:
         print(f"{v.name}: {v.passes} passes", flush=True)
         began = time.perf_counter()
-        curves[v.name] = c = np.array([train(v, *sets, seed) for seed in range(seeds)])
-        took, spread = time.perf_counter() - began, c[:, -1].std(ddof=1) if seeds > 1 else 0.0
-        print(f"  {c[:, -1].mean():.2f} +- {spread:.2f} % (published {v.published} %), {took:.1f} s")
+        curves[v.name] = np.stack([train(v, *sets, seed) for seed in range(seeds)], 1)
+        last, took = curves[v.name][0, :, -1], time.perf_counter() - began
+        spread = last.std(ddof=1) if seeds > 1 else 0.0
+        print(f"  {last.mean():.2f} +- {spread:.2f} % (published {v.published} %), {took:.1f} s")
     if file:
         picture(curves, file)
     total = time.perf_counter() - begun

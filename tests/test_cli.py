@@ -202,7 +202,7 @@ def test_example_lenet(mnist, capsys):
 
 def test_example_1989(mnist, tmp_path, capsys):
     curves = example("lecun1989.py")(mnist, quick=True, file=tmp_path / "curves.png")
-    assert curves["base"].shape == (1, 3)
+    assert curves["base"].shape == (2, 1, 3)  # test and training set, seeds, passes
     assert (tmp_path / "curves.png").stat().st_size > 1000
     out = capsys.readouterr().out
     assert "published 4.14 %" in out and "three days" in out
@@ -227,8 +227,8 @@ def test_example_1989_modern(mnist):
     sets = data.MNIST(mnist), data.MNIST(mnist, train=False)
     base, *_, everything = parts["VARIANTS"]
     for variant in (base, everything):
-        curve = parts["train"](variant._replace(passes=40), *sets, 0)
-        assert len(curve) == 40 and curve[-1] < min(40.0, curve[0])
+        test, seen = parts["train"](variant._replace(passes=40), *sets, 0)
+        assert len(test) == 40 and test[-1] < min(40.0, test[0]) and seen[-1] < 10
 
 
 def test_example_curve(tmp_path, capsys):
