@@ -1,9 +1,7 @@
-"""capture: replays equal eager runs bit for bit, and what cannot be repeated is refused by line."""
+"""capture: replays equal eager runs bit for bit."""
 
 import copy
 import gc
-import random
-import re
 import threading
 import weakref
 
@@ -465,73 +463,3 @@ def test_explain():
     f(tg.ones(3, 4))
     text = f.explain()
     assert "mul" in text and "relu" in text and "float32[3, 4]" in text and __file__ in text
-
-
-# --- what is refused ------------------------------------------------------------------------------
-kept = []
-
-
-def test_what_cannot_be_captured():
-    w = tg.ones(2, requires_grad=True)
-    array = np.ones(2, "f")
-    count = 0
-
-    def counts(x):
-        nonlocal count
-        count += 1
-        return x + 1.0
-
-    mistakes = {
-        "item() gives a value": lambda x: x * x.sum().item(),
-        "bool() gives a value": lambda x: x if x.sum() > 0 else -x,
-        "numpy() gives a value": lambda x: x.numpy(),
-        "repr() gives a value": lambda x: (str(x), x)[1],
-        "NumPy": lambda x: x * tg.tensor(np.ones(2, "f") * 3.0),
-        "belongs to no tensor": lambda x: x * array,
-        "NumPy made": lambda x: tg.sort(x)[0] + 1.0,
-        "view of a tensor": lambda x: x[0],
-        "NumPy array; return": lambda x: array,
-        "requires grad and was not": lambda x: w * x,
-        "depends on values": lambda x: tg.masked_select(x, x > 0.0),
-        "random stream of Python": lambda x: x * random.random(),
-        "variable of its closure": counts,
-        "seeding": lambda x: (tg.manual_seed(0), x + 1.0)[1],
-    }
-    for message, f in mistakes.items():
-        with pytest.raises(CaptureError, match=re.escape(message)):
-            tg.capture(f)(tg.ones(2))
-    line = f"{__file__}:"
-    with pytest.raises(CaptureError) as e:
-        tg.capture(mistakes["item() gives a value"])(tg.ones(2))
-    assert e.value.where.startswith(line)
-
-
-def test_tensors_that_are_kept():
-    f = tg.capture(lambda x: kept.append(x * 2.0))
-    with pytest.raises(CaptureError, match="is kept after the call"):
-        for _ in range(4):
-            f(tg.ones(2))
-    kept.clear()
-
-
-def test_fallback():
-    f = tg.capture(lambda x: x * x.sum().item(), fallback=True)
-    with pytest.warns(UserWarning, match="runs without being captured") as seen:
-        values = [f(tg.full((2,), float(k))).tolist() for k in range(4)]
-    assert values == [[2.0 * k * k] * 2 for k in range(4)]
-    assert len(seen) == 1
-
-
-def test_arguments_that_are_refused():
-    f = tg.capture(lambda x: x + 1.0)
-    with pytest.raises(CaptureError, match="NumPy array"):
-        f(np.ones(2))
-    with pytest.raises(TypeError, match="callable"):
-        tg.capture(3)
-
-
-def test_inside_another_capture_and_under_forward_mode():
-    inner = tg.capture(lambda x: x * 2.0)
-    outer = tg.capture(lambda x: inner(x) + 1.0)
-    assert [outer(tg.full((2,), k)).tolist() for k in (1.0, 2.0, 3.0)] == [[3, 3], [5, 5], [7, 7]]
-    assert tg.func.jvp(inner, (tg.ones(2),), (tg.ones(2),))[1].tolist() == [2.0, 2.0]

@@ -25,7 +25,8 @@ FUNCTIONS.update({name: fn for name, fn in ops.PUBLIC.items() if callable(fn)})
 
 RUNTIME = {
     "num_threads", "set_num_threads", "isa", "isas", "set_isa", "empty_cache", "memory_stats",
-    "reset_peak_memory", "Plan", "tensor_type", "ops", "reduce_ops", "arg_reduce_ops", "cumulative_ops",
+    "reset_peak_memory", "Plan", "tensor_type", "ops", "reduce_ops", "arg_reduce_ops",
+    "cumulative_ops",
 }  # fmt: skip
 """What the extension binds beside the contract."""
 
@@ -219,6 +220,7 @@ def test_every_rule_is_reached(reached):
 # --- layers ---------------------------------------------------------------------------------------
 LAYERS = [
     {"errors"},
+    {"recording", "size"},
     {"dtypes"},
     {"host"},
     {"kernels"},

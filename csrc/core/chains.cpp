@@ -82,7 +82,8 @@ std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector
         if (buffer_of_view[i] < 0) continue;
         Buffer& b = (*buffers)[size_t(buffer_of_view[i])];
         if (b.block >= 0) continue;
-        bool inner = b.kind == Kind::own && b.output < 0 && b.first >= now.first && b.last <= now.last;
+        bool inner =
+            b.kind == Kind::own && b.output < 0 && b.first >= now.first && b.last <= now.last;
         for (size_t j = begin; j < last.views + size_t(last.count) && inner; ++j)
           inner = buffer_of_view[j] != buffer_of_view[i] || whole(j, b);
         if (inner) {

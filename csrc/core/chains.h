@@ -18,8 +18,8 @@ struct Chain {
 void register_elementwise(void (*kernel)());
 
 // The chains of at least two calls, which no call of cuts begins in the middle of. A buffer that
-// only a chain touches becomes a block of a thread's memory; others live as long as the chain, whose
-// blocks come back to them.
+// only a chain touches becomes a block of a thread's memory; others live as long as the chain,
+// whose blocks come back to them.
 std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector<View>& views,
                                const std::vector<int>& buffer_of_view,
                                const std::vector<int64_t>& cuts, std::vector<Buffer>* buffers);

@@ -262,26 +262,7 @@ class Plan : public Recording {
   }
   int64_t memory_bytes() const { return bytes_; }
 
-  // For explain(): name, line, shapes and buffers of every call, and seconds where time() was on.
-  py::list describe() {
-    py::list rows;
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      const Step& s = steps_[i];
-      py::list operands;
-      for (int k = 0; k < s.count; ++k) {
-        const size_t at = s.views + size_t(k);
-        const View& v = views_[at];
-        if (v.data == nullptr) continue;
-        py::tuple shape(v.ndim);
-        for (int d = 0; d < v.ndim; ++d) shape[d] = v.shape[d];
-        const int b = buffer_of_view_[at];
-        operands.append(py::make_tuple(dtype_name(v.dtype), shape, where(b)));
-      }
-      rows.append(py::make_tuple(labels_[size_t(s.label)].first, labels_[size_t(s.label)].second,
-                                 operands, s.work, seconds_.size() > i ? seconds_[i] : 0.0));
-    }
-    return rows;
-  }
+  py::list describe() const { return Recording::describe(seconds_); }
   void time(bool on) {
     timing_ = on;
     if (on) seconds_.assign(steps_.size(), 0.0);
@@ -446,16 +427,6 @@ class Plan : public Recording {
       throw;
     }
     plain.apply();
-  }
-
-  py::str where(int b) const {
-    if (b < 0) return "outside";
-    const Buffer& x = buffers_[size_t(b)];
-    if (x.kind == Kind::outer) return "outside";
-    if (x.kind == Kind::constant) return "constant";
-    if (x.output >= 0) return "output";
-    if (x.block >= 0) return "block";
-    return std::to_string(x.at) + "+" + std::to_string(x.bytes);
   }
 
   std::vector<Source> sources_;

@@ -194,6 +194,36 @@ int Recording::find(const char* address) const {
   return address < b.base + std::max<int64_t>(b.bytes, 1) ? it->second : -1;
 }
 
+py::list Recording::describe(const std::vector<double>& seconds) const {
+  py::list rows;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& s = steps_[i];
+    py::list operands;
+    for (int k = 0; k < s.count; ++k) {
+      const size_t at = s.views + size_t(k);
+      const View& v = views_[at];
+      if (v.data == nullptr) continue;
+      py::tuple shape(v.ndim);
+      for (int d = 0; d < v.ndim; ++d) shape[d] = v.shape[d];
+      const int b = buffer_of_view_[at];
+      operands.append(py::make_tuple(dtype_name(v.dtype), shape, where(b)));
+    }
+    rows.append(py::make_tuple(labels_[size_t(s.label)].first, labels_[size_t(s.label)].second,
+                               operands, s.work, seconds.size() > i ? seconds[i] : 0.0));
+  }
+  return rows;
+}
+
+py::str Recording::where(int b) const {
+  if (b < 0) return "outside";
+  const Buffer& x = buffers_[size_t(b)];
+  if (x.kind == Kind::outer) return "outside";
+  if (x.kind == Kind::constant) return "constant";
+  if (x.output >= 0) return "output";
+  if (x.block >= 0) return "block";
+  return std::to_string(x.at) + "+" + std::to_string(x.bytes);
+}
+
 void record(Call call, void (*kernel)(), const void* params, size_t bytes, const View* views,
             int64_t count, int64_t work, Arithmetic arithmetic) {
   recording->record_call(call, kernel, params, bytes, views, count, work, arithmetic);

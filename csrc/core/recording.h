@@ -68,6 +68,9 @@ class Recording {
   bool covered(const py::list& arrays) const;
   int64_t size() const;
 
+  // For explain(): name, line, operands, work and seconds (of those given) of every call.
+  py::list describe(const std::vector<double>& seconds) const;
+
  protected:
   using Unit = std::max_align_t;
 
@@ -75,6 +78,7 @@ class Recording {
   [[noreturn]] void refuse_foreign(const Buffer& b) const;
   int add(Kind kind, const void* block, int64_t bytes, int label);
   int find(const char* address) const;
+  py::str where(int b) const;
   void stop_listening();
 
   std::vector<Unit> params_;

@@ -88,3 +88,12 @@ def _unwrap(data: Any) -> Any:
     if captures and hasattr(data, "_array"):
         read("a list of tensors")
     return getattr(data, "_array", data)
+
+
+def printed(a: Any, notes: list[str]) -> str:
+    """How a tensor of array a is shown; notes: what is said behind the elements."""
+    shown = a if a.dtype != dtypes.bfloat16 else a.astype("f4")
+    body = np.array2string(shown, separator=", ", prefix="tensor(", **PRINTING)
+    if a.size == 0 and a.ndim != 1:
+        notes = [f"shape={a.shape}", *notes]
+    return "".join(["tensor(", body, *[f", {n}" for n in notes], ")"])

@@ -15,7 +15,8 @@ from .device import CPU, check_device, device
 from .errors import GradientError, ShapeError
 from .errors import ValueError as TgValueError
 from .hooks import Handle, next_key
-from .host import PRINTING, host_array
+from .host import host_array, printed
+from .size import Size
 
 if TYPE_CHECKING:
     from ._methods import Methods  # a stub alone: what tilegrad.ops attaches
@@ -27,16 +28,6 @@ class Share:
     """Held by the tensors that view one storage, so that they can be counted."""
 
     __slots__ = ()
-
-
-class Size(int):
-    """The number of elements, an int that is also callable: ``x.size`` and ``x.size()``."""
-
-    _shape: tuple[int, ...]
-
-    def __call__(self, dim: int | None = None) -> Any:
-        """The shape, or its entry dim."""
-        return self._shape if dim is None else self._shape[dim]
 
 
 class Tensor(Methods):
@@ -343,8 +334,7 @@ class Tensor(Methods):
             raise GradientError("numpy: the tensor requires grad; call detach() first")
         return self._value("numpy()")
 
-    def _value(self, what: str) -> Any:
-        """The array for Python to read, which a captured step must not do."""
+    def _value(self, what: str) -> Any:  # for Python to read, which a captured step must not do
         if recording.captures:
             recording.read(what)
         return self._array
@@ -411,18 +401,13 @@ class Tensor(Methods):
         return format(repr(self), spec)
 
     def __repr__(self) -> str:
-        a = self._value("repr()")
-        a = a if a.dtype != dtypes.bfloat16 else a.astype("f4")
-        body = np.array2string(a, separator=", ", prefix="tensor(", **PRINTING)
         notes = []
-        if self._array.size == 0 and self._array.ndim != 1:
-            notes.append(f"shape={self.shape}")
         if self.dtype not in (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_):
             notes.append(f"dtype={self.dtype}")
         if self._node is not None:
             leaf = self._node.rule is None
             notes.append("requires_grad=True" if leaf else f"grad_fn={self._node!r}")
-        return "".join(["tensor(", body, *[f", {n}" for n in notes], ")"])
+        return printed(self._value("repr()"), notes)
 
     # --- copying ----------------------------------------------------------------------------------
     def __deepcopy__(self, memo: dict) -> Any:

@@ -41,7 +41,8 @@ class Source:
         self.functions = {}
         for i, n in enumerate(self.nodes):
             if isinstance(n, (ast.FunctionDef, ast.Lambda)):
-                self.functions.setdefault(n.lineno, []).append(i)
+                first = min([n.lineno, *(d.lineno for d in getattr(n, "decorator_list", ()))])
+                self.functions.setdefault(first, []).append(i)
 
     def index_of(self, code):
         """The place in ``nodes`` of the function with this code, or None."""
