@@ -70,7 +70,7 @@ def _resnet(lib: Any, stem: list[Any], widths: tuple[int, ...], blocks: int, cla
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
 
 
-def _model(lib: Any, name: str) -> tuple[Any, tuple[int, ...], int]:
+def network(lib: Any, name: str) -> tuple[Any, tuple[int, ...], int]:
     """The model, the shape of one input, the number of classes."""
     nn = lib.nn
     if name == "mlp":
@@ -89,7 +89,7 @@ def make(peer: str, spec: list[Any]) -> Callable[[], Any]:
     """One training step."""
     lib = import_module(peer.split()[0])
     name, batch = spec
-    model, shape, classes = _model(lib, name)
+    model, shape, classes = network(lib, name)
     rng = np.random.default_rng(0)
     x = lib.from_numpy(rng.standard_normal((batch, *shape)).astype(np.float32))
     y = lib.from_numpy(rng.integers(0, classes, batch))

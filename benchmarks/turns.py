@@ -28,11 +28,27 @@ Make = Callable[[str, list[Any]], Callable[[], Any] | None]
 
 
 class Row(NamedTuple):
-    """What is timed: a name, what the workers are told, its floating-point operations."""
+    """What is timed: a name, what the workers are told, its floating-point operations, and the
+    peers it is for, where not for all."""
 
     name: str
     spec: list[Any]
     flops: float = 0.0
+    peers: tuple[str, ...] | None = None
+
+
+def _set_up(peer: str, make: Callable[[], Callable[[], Any] | None]) -> Any:
+    """The call, after it was made once, or None; of another library, the message of what it
+    raises."""
+    try:
+        call = make()
+        if call is not None:
+            call()
+    except Exception as e:
+        if peer.startswith("tilegrad"):
+            raise
+        return f"{type(e).__name__}: {e}".partition("\n")[0]
+    return call
 
 
 def _resident(field: str) -> int:
@@ -70,11 +86,9 @@ def _serve(peer: str, make: Make) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, list):
-            made, calls = make(peer, request), 1
-            answer: Any = made is not None
-            if made is not None:
-                call = made
-                call()
+            answer: Any = _set_up(peer, lambda: make(peer, request))
+            if callable(answer):
+                call, calls, answer = answer, 1, True
                 while sample(calls) * calls < 2e-3:
                     calls *= 2
         elif isinstance(request, dict):
@@ -119,16 +133,18 @@ def main(
     make: Make,
     peers: tuple[str, ...],
     memory: bool = False,
+    summary: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None,
 ) -> None:
     """The command line of a benchmark script. make(peer, spec) returns the call to be timed, or
-    None where the peer has nothing of that kind.
-    memory: the peak memory of every row is compared too."""
+    None where the peer has nothing of that kind. memory: the peak memory of every row is compared
+    too. summary turns the measured rows into lines that are printed and written after them."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rows", nargs="*", help="parts of names; all rows without")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--without", nargs="+", default=[], metavar="PEER")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -138,7 +154,7 @@ def main(
     missing = [p for p in peers if importlib.util.find_spec(p.split()[0]) is None]
     for peer in missing:
         print(f"{peer} is not installed here; measuring without it")
-    names = ["tilegrad", *(p for p in peers if p not in missing)]
+    names = ["tilegrad", *(p for p in peers if p not in missing + args.without)]
     chosen = [r for r in rows if not args.rows or any(part in r.name for part in args.rows)]
     results = []
     for threads in args.threads:
@@ -148,18 +164,27 @@ def main(
                 results.append(_compare(row, workers, threads, args.rounds))
                 if memory:
                     results[-1]["memory"] = _compare_memory(row, names, threads)
+                for peer in set(args.without).intersection(row.peers or peers):
+                    results[-1].setdefault("failed", {})[peer] = "left out of this run"
         finally:
             for worker in workers.values():
                 worker.close()
     if args.json:
-        _write(args.json, results, names)
+        results = _merged(args.json, results)
+    lines = summary(results) if summary else []
+    for line in lines:
+        print(json.dumps(line))
+    if args.json:
+        _write(args.json, results, names, lines)
 
 
 def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -> dict[str, Any]:
-    workers = {name: worker for name, worker in workers.items() if worker.ask(row.spec)}
-    samples: dict[str, list[float]] = {name: [] for name in workers}
+    sides = [n for n in workers if n == "tilegrad" or row.peers is None or n in row.peers]
+    answers = {name: workers[name].ask(row.spec) for name in sides}
+    failed = {name: a for name, a in answers.items() if isinstance(a, str)}
+    samples: dict[str, list[float]] = {n: [] for n, a in answers.items() if a is True}
     for i in range(rounds):
-        for name in list(workers) if i % 2 else reversed(workers):
+        for name in list(samples) if i % 2 else reversed(samples):
             time.sleep(REST)
             samples[name].append(workers[name].ask("time"))
     medians = {name: statistics.median(s) for name, s in samples.items()}
@@ -176,7 +201,8 @@ def _compare(row: Row, workers: dict[str, _Worker], threads: int, rounds: int) -
         name: dict(zip(("low", "median", "high"), _quartiles(s), strict=True))
         for name, s in samples.items()
     }
-    return {"row": row.name, "threads": threads, "flops": row.flops, "seconds": spread}
+    result = {"row": row.name, "threads": threads, "flops": row.flops, "seconds": spread}
+    return {**result, "failed": failed} if failed else result
 
 
 def _compare_memory(row: Row, names: list[str], threads: int) -> dict[str, int]:
@@ -199,13 +225,26 @@ def _quartiles(samples: list[float]) -> list[float]:
     return statistics.quantiles(samples, n=4, method="inclusive")
 
 
-def _write(path: str, results: list[dict[str, Any]], names: list[str]) -> None:
+def _merged(path: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results, with those in the file that were not measured again before them."""
+    if not os.path.exists(path):
+        return results
+    with open(path) as f:
+        old = json.load(f)["rows"]
+    new = {(r["row"], r["threads"]) for r in results}
+    return [r for r in old if (r["row"], r["threads"]) not in new] + results
+
+
+def _write(
+    path: str, results: list[dict[str, Any]], names: list[str], lines: list[dict[str, Any]]
+) -> None:
     from importlib.metadata import version
 
     from tilegrad.bench.report import machine
 
-    modules = {name.split()[0] for name in names[1:]}
+    modules = {name.split()[0] for name in names[1:]} - {"tilegrad"}
     versions = {name: version(name) for name in sorted(modules)}
+    report = {"machine": machine(), "versions": versions, "rows": results}
     with open(path, "w") as f:
-        json.dump({"machine": machine(), "versions": versions, "rows": results}, f, indent=1)
+        json.dump({**report, "summary": lines} if lines else report, f, indent=1)
         f.write("\n")

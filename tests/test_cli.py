@@ -217,6 +217,37 @@ def test_example_lenet(mnist, capsys):
     assert capsys.readouterr().out.count("% of the test images") == 8
 
 
+def test_example_1989(mnist, tmp_path, capsys):
+    curves = example("lecun1989.py")(mnist, quick=True, file=tmp_path / "curves.png")
+    assert curves["base"].shape == (2, 1, 3)  # test and training set, seeds, passes
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    out = capsys.readouterr().out
+    assert "published 4.14 %" in out and "three days" in out
+
+
+def test_example_1989_modern(mnist):
+    """Images of the right size, shifted by at most a pixel, and a network that learns from them."""
+    parts = runpy.run_path(str(EXAMPLES / "lecun1989.py"))
+    rng = np.random.default_rng(0)
+    images, labels = parts["draw"](data.MNIST(mnist), 100, rng)
+    assert images.shape == (100, 1, 16, 16) and len(labels) == 100
+    assert images.numpy().min() == -1.0 and 0.5 < images.numpy().max() <= 1.0
+    moved = parts["shifted"](images, rng).numpy()
+    ways = {
+        (dy, dx)
+        for a, b in zip(images.numpy()[:, 0], moved[:, 0], strict=True)
+        for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1)
+        if np.array_equal(np.roll(a, (dy, dx), (0, 1))[1:-1, 1:-1], b[1:-1, 1:-1])
+    }
+    assert len(ways) == 9
+    sets = data.MNIST(mnist), data.MNIST(mnist, train=False)
+    base, *_, everything = parts["VARIANTS"]
+    for variant in (base, everything):
+        test, seen = parts["train"](variant._replace(passes=40), *sets, 0)
+        assert len(test) == 40 and test[-1] < min(40.0, test[0]) and seen[-1] < 10
+
+
 def test_example_curve(tmp_path, capsys):
     x = np.linspace(0, 1, 40)
     rows = "\n".join(f"{i},{a},{np.sin(5 * a) * 80}" for i, a in enumerate(x))
