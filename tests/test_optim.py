@@ -152,8 +152,13 @@ def test_parameters_without_gradient_are_left_alone():
     optimizer.step()
     assert q.tolist() == [1, 1] and q not in optimizer.state
     assert p.tolist() == pytest.approx([0.5, 0.5])
+    held = p.grad
     optimizer.zero_grad(set_to_none=False)
-    assert p.grad.tolist() == [0, 0] and q.grad is None
+    assert p.grad is held and held.tolist() == [0, 0] and q.grad is None
+    (p * p).sum().backward(create_graph=True)
+    held = p.grad
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0, 0] and not p.grad.requires_grad and held.requires_grad
     optimizer.zero_grad()
     assert p.grad is None
 
