@@ -17,6 +17,7 @@ INTEGERS = [np.dtype(c) for c in "bBhHiIqQ"]
 SIZES = [
     (0, 3, 2), (3, 0, 2), (3, 2, 0), (1, 1, 1), (1, 5, 7), (5, 1, 7), (3, 70, 9), (70, 3, 9),
     (14, 32, 256), (15, 33, 257), (29, 65, 600), (2, 130, 300), (130, 1, 513), (360, 40, 20),
+    (2, 53, 520), (5, 24, 20), (20, 18, 1030),
 ]  # fmt: skip
 BATCHES = [
     ((2, 3, 4, 5), (5, 6)), ((3, 4, 5), (2, 1, 5, 6)), ((7, 1, 5), (5, 6)), ((0, 4, 5), (5, 6)),
@@ -77,8 +78,8 @@ def test_integers_wrap():
 
 def test_threads_do_not_change_bits():
     before = cpu.num_threads()
-    for shape in ((300, 270, 200), (1, 40000, 300), (70, 2000, 31)):
-        m, n, k = shape
+    shapes = ((300, 270, 200), (1, 40000, 300), (70, 2000, 31), (4, 900, 1100), (600, 1100, 530))
+    for m, n, k in shapes:
         a, b = rng.standard_normal((m, k), "f"), rng.standard_normal((k, n), "f")
         results = []
         for threads in (1, 2, 5):
@@ -87,6 +88,7 @@ def test_threads_do_not_change_bits():
                 (cpu.matmul(a, b), cpu.matmul(b.T, a.T), cpu.linear(a, b.T.copy(), b[0]))
             )
         cpu.set_num_threads(before)
+        np.testing.assert_allclose(results[0][0], a.astype("d") @ b, rtol=0, atol=1e-3)
         for other in results[1:]:
             for x, y in zip(results[0], other, strict=True):
                 assert x.tobytes() == y.tobytes()
