@@ -158,6 +158,10 @@ def test_parameters_without_gradient_are_left_alone():
     p.grad = tg.ones(1).expand(2)  # memory that cannot be written
     optimizer.zero_grad(set_to_none=False)
     assert p.grad.tolist() == [0, 0]
+    (p * p).sum().backward(create_graph=True)
+    held = p.grad
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0, 0] and not p.grad.requires_grad and held.requires_grad
     optimizer.zero_grad()
     assert p.grad is None
 

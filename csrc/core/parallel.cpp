@@ -112,6 +112,7 @@ enum State : uint32_t { kIdle, kAsleep, kOffered, kRunning, kAwaited };
 struct alignas(64) Slot {
   std::atomic<uint32_t> state{kIdle};
   std::atomic<pid_t> thread{0};
+  std::atomic<int> core{-1};  // where it took its last job
 
   bool change(uint32_t from, uint32_t to) {
     return state.compare_exchange_strong(from, to, std::memory_order_acq_rel);
@@ -149,9 +150,13 @@ class Pool {
     const bool spinning = job->threads <= cores_;
     spinning_.store(spinning, std::memory_order_relaxed);
     int asleep = 0;
+    const int core = sched_getcpu();
     for (int w = 1; w < job->threads; ++w) {
       offered_[w] = slots_[w].change(kIdle, kOffered);
       asleep += !offered_[w];
+      // The caller may have been moved to the core of a worker, which may be kept off all others.
+      if (offered_[w] && spinning && slots_[w].core.load(std::memory_order_relaxed) == core)
+        keep_off(core, slots_[w].thread.load(std::memory_order_relaxed));
     }
     const Clock::time_point began = asleep != 0 ? Clock::now() : Clock::time_point();
     // Threads that sleep are worth waking for long work and in the middle of a stream of calls.
@@ -214,6 +219,7 @@ class Pool {
           slot.change(kIdle, kAsleep))
         slot.wait(kAsleep);
       if (!slot.change(kOffered, kRunning)) continue;
+      slot.core.store(sched_getcpu(), std::memory_order_relaxed);
       job_->mode.apply();
       job_->work(self, [] {});
       if (slot.state.exchange(kIdle, std::memory_order_acq_rel) == kAwaited) slot.wake();

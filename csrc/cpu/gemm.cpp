@@ -8,47 +8,37 @@
 
 #include "core/parallel.h"
 #include "core/parts.h"
+#include "core/rounds.h"
+#include "cpu/gemm_plain.h"
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
 
 namespace tg {
 namespace {
 
-constexpr int64_t kTilesPerBlock = 24;    // tiles of A in a block of the second-level cache
-constexpr int64_t kBlockBytes = 1 << 20;  // packed B
-constexpr int64_t kPieceTerms = 8;        // terms packed of one tile before the next
-constexpr int64_t kSinkCols = 1024;       // columns of C that are finished before being stored
-constexpr int64_t kDotTerms = 4096;       // terms of one chain of dot products
-constexpr int64_t kFewRows = 4;           // so few rows are dot products where k is contiguous,
-constexpr int64_t kSomeRows = 16;         // and so many where there are
-constexpr int64_t kManyTerms = 96;        // this many terms
-constexpr int64_t kFewCols = 1024;        // columns summed at a time where B passes by
-constexpr int64_t kFewGrain = 128;
-constexpr int64_t kInPlaceCols = 256;  // so many columns of a row-major B are read where they lie
-constexpr int64_t kSmallProduct = int64_t(1) << 20;  // multiply-adds for which A is not packed
-constexpr int64_t kPerThread = int64_t(1) << 19;     // multiply-adds worth waking a thread for
+constexpr int64_t kBlockBytes = 344 << 10;  // packed A, in the second-level cache
+constexpr int64_t kBlockCols = 1024;        // columns of packed B
+constexpr int64_t kPieceTerms = 8;          // terms packed of one tile before the next
+constexpr int64_t kSinkCols = 1024;         // columns of C that are finished before being stored
+constexpr int64_t kWorthSharing = int64_t(1) << 28;  // multiply-adds worth waiting for each other
 
 struct Range {
   int64_t begin, end;
   int64_t size() const { return end - begin; }
 };
 
-// What the sums of the block of terms from p on are added to, for the element at (row, col).
+// Rows of A that are packed together.
 template <class T>
-void addend(const Gemm<T>& g, TileSink<T>* args, int64_t p, int64_t row, int64_t col) {
-  args->add = nullptr;
-  args->add_row = 0;
-  args->add_lanes = true;
-  if (p > 0 || g.accumulate) {
-    args->add = args->c;
-    args->add_row = args->ldc;
-  } else if (g.row_bias != nullptr) {
-    args->add = g.row_bias + row;
-    args->add_row = 1;
-    args->add_lanes = false;
-  } else if (g.col_bias != nullptr) {
-    args->add = g.col_bias + col;
-  }
+int64_t rows_of_block(const GemmTable<T>& t) {
+  return kBlockBytes / (t.rows * t.kc * int64_t(sizeof(T))) * t.rows;
+}
+
+// B is read in place where its rows are contiguous and too few tiles would use the packed copy;
+// fewer still where every row lies in a memory page of its own.
+template <class T>
+bool reads_b_in_place(const Gemm<T>& g, const GemmTable<T>& t, int64_t rows) {
+  const int64_t tiles = g.b.k_stride * int64_t(sizeof(T)) <= 4096 ? 5 : 1;
+  return g.b.pack == nullptr && g.b.lane_stride == 1 && (g.b_in_place || rows <= tiles * t.rows);
 }
 
 template <class T>
@@ -57,13 +47,9 @@ class Block {
   Block(const Gemm<T>& g, const GemmTable<T>& t, Range rows, Range cols)
       : g_(g), t_(t), rows_(rows), cols_(cols) {
     direct_c_ = g.c.store == nullptr && g.c.col_stride == 1;
-    // B is read in place where its rows are contiguous and too few tiles would use the packed copy;
-    // fewer still where every row lies in a memory page of its own.
-    const int64_t tiles = g.b.k_stride * int64_t(sizeof(T)) <= 4096 ? 5 : 1;
-    direct_b_ = g.b.pack == nullptr && g.b.lane_stride == 1 &&
-                (g.b_in_place || rows.size() <= tiles * t.rows);
-    mc_ = std::min(kTilesPerBlock * t.rows, rows.size());
-    const int64_t most = direct_c_ ? kBlockBytes / int64_t(sizeof(T)) / t.kc : kSinkCols;
+    direct_b_ = reads_b_in_place(g, t, rows.size());
+    mc_ = std::min(rows_of_block(t), rows.size());
+    const int64_t most = direct_c_ ? kBlockCols : kSinkCols;
     nc_ = std::min(ceil_div(most, t.full), ceil_div(cols.size(), t.full)) * t.full;
     kc_ = std::min<int64_t>(t.kc, g.k);
   }
@@ -103,30 +89,52 @@ class Block {
     return true;
   }
 
+  // For threads that share a packed B: panels of the block of terms from p on go to packed_b.
+  void pack_shared(T* packed_b, int64_t p) {
+    packed_b_ = packed_b;
+    pack_b(cols_, p);
+  }
+  // Adds these terms to C[rows, cols], at most rows_of_block rows. offsets: of the rows of a panel.
+  bool add_shared(T* packed_b, int64_t* offsets, int64_t p) {
+    const Scratch scratch(bytes_of<T>(mc_ * kc_));
+    if (!scratch) return false;
+    packed_a_ = scratch.template at<T>(0);
+    packed_b_ = packed_b;
+    packed_rows_ = offsets;
+    direct_b_ = false;
+    add_terms(rows_, cols_, p, g_.c.data, g_.c.row_stride, 0, 0);
+    return true;
+  }
+
  private:
   // All terms of C[rows, cols]; element (i, j) lies at c[(i - row0) * ldc + j - col0].
   void sum(Range rows, Range cols, T* c, int64_t ldc, int64_t row0, int64_t col0) {
     for (int64_t p = 0; p < g_.k; p += t_.kc) {
-      const int64_t terms = std::min<int64_t>(t_.kc, g_.k - p);
-      if (!direct_b_)
-        for_pieces(g_.b, terms, [&](int64_t from, int64_t count) {
-          for (int64_t j = cols.begin; j < cols.end; j += t_.full)
-            pack(g_.b, packed_b_ + (j - cols.begin) * kc_ + from * t_.full, t_.full, j,
-                 std::min<int64_t>(t_.full, cols.end - j), p + from, count);
-        });
-      for (int64_t i = rows.begin; i < rows.end; i += mc_) {
-        const Range block{i, std::min(rows.end, i + mc_)};
-        const int64_t tiles = ceil_div(block.size(), t_.rows);
-        for_pieces(g_.a, terms, [&](int64_t from, int64_t count) {
-          for (int64_t q = 0; q < tiles; ++q) {
-            const Part tile = part_of(block.size(), tiles, q);
-            pack(g_.a, packed_a_ + tile.begin * terms + from * tile.count, tile.count,
-                 i + tile.begin, tile.count, p + from, count);
-          }
-        });
-        tiles_of(block, cols, p, terms, c + (i - row0) * ldc - col0, ldc);
-      }
+      if (!direct_b_) pack_b(cols, p);
+      for (int64_t i = rows.begin; i < rows.end; i += mc_)
+        add_terms({i, std::min(rows.end, i + mc_)}, cols, p, c, ldc, row0, col0);
     }
+  }
+
+  void pack_b(Range cols, int64_t p) {
+    for_pieces(g_.b, std::min<int64_t>(t_.kc, g_.k - p), [&](int64_t from, int64_t count) {
+      for (int64_t j = cols.begin; j < cols.end; j += t_.full)
+        pack(g_.b, packed_b_ + (j - cols.begin) * kc_ + from * t_.full, t_.full, j,
+             std::min<int64_t>(t_.full, cols.end - j), p + from, count);
+    });
+  }
+
+  void add_terms(Range rows, Range cols, int64_t p, T* c, int64_t ldc, int64_t row0, int64_t col0) {
+    const int64_t terms = std::min<int64_t>(t_.kc, g_.k - p);
+    const int64_t tiles = ceil_div(rows.size(), t_.rows);
+    for_pieces(g_.a, terms, [&](int64_t from, int64_t count) {
+      for (int64_t q = 0; q < tiles; ++q) {
+        const Part tile = part_of(rows.size(), tiles, q);
+        pack(g_.a, packed_a_ + tile.begin * terms + from * tile.count, tile.count,
+             rows.begin + tile.begin, tile.count, p + from, count);
+      }
+    });
+    tiles_of(rows, cols, p, terms, c + (rows.begin - row0) * ldc - col0, ldc);
   }
 
   // Calls f for the terms of an operand piece by piece: of lanes that lie side by side, all tiles
@@ -208,132 +216,6 @@ class Block {
   int64_t *packed_rows_, *rows_of_b_;
 };
 
-// Few rows against many columns, k contiguous in B: dot products straight from memory.
-template <class T>
-bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
-  const Scratch turned(g.a.k_stride == 1 ? 0 : g.m * g.k * int64_t(sizeof(T)));
-  if (!turned) return false;
-  const T* a = g.a.data;
-  int64_t a_stride = g.a.lane_stride;
-  if (g.a.k_stride != 1) {
-    T* const copy = turned.template at<T>(0);
-    t.pack(copy, g.k, g.a.data, g.a.k_stride, g.a.lane_stride, g.k, g.m);
-    a = copy;
-    a_stride = g.k;
-  }
-  const int64_t grain = std::max<int64_t>(t.dot_cols, kPerThread / (g.m * g.k));
-  parallel_for(g.n, ceil_div(grain, t.dot_cols) * t.dot_cols, [&](int64_t begin, int64_t end) {
-    int64_t a_offset[kMaxDotRows], b_offset[kMaxDotCols];
-    T sums[kMaxDotRows * kMaxDotCols];
-    for (int64_t i = 0; i < g.m; i += t.dot_rows) {
-      const int64_t rows = std::min<int64_t>(t.dot_rows, g.m - i);
-      for (int64_t j = begin; j < end; j += t.dot_cols) {
-        const int64_t cols = std::min<int64_t>(t.dot_cols, end - j);
-        for (int64_t p = 0; p < g.k; p += kDotTerms) {
-          for (int64_t r = 0; r < rows; ++r) a_offset[r] = (i + r) * a_stride + p;
-          for (int64_t c = 0; c < cols; ++c) b_offset[c] = (j + c) * g.b.lane_stride + p;
-          t.dot[rows - 1][cols - 1]({std::min(kDotTerms, g.k - p), 1, a, a_offset, 0, g.b.data,
-                                     b_offset, 0, sums, kMaxDotCols, p > 0, false});
-        }
-        for (int64_t r = 0; r < rows; ++r)
-          for (int64_t c = 0; c < cols; ++c) {
-            T& out = g.c.data[(i + r) * g.c.row_stride + (j + c) * g.c.col_stride];
-            const T sum = sums[r * kMaxDotCols + c];
-            out = g.accumulate            ? out + sum
-                  : g.row_bias != nullptr ? sum + g.row_bias[i + r]
-                  : g.col_bias != nullptr ? sum + g.col_bias[j + c]
-                                          : sum;
-          }
-      }
-    }
-  });
-  return true;
-}
-
-// The operands are read where they lie, B turned over first where it has to be: a row of tiles at a
-// time, whose part of A stays in the first-level cache.
-template <class T>
-bool in_place(const Gemm<T>& g, const GemmTable<T>& t) {
-  const bool packed = g.n > 1 && g.b.lane_stride != 1;
-  const int64_t pitch = packed ? ceil_div(g.n, t.lanes) * t.lanes : g.b.k_stride;
-  const Scratch scratch(packed ? g.k * pitch * int64_t(sizeof(T)) : 0);
-  if (!scratch) return false;
-  const T* b = g.b.data;
-  if (packed) {
-    t.pack(scratch.template at<T>(0), pitch, b, g.b.lane_stride, g.b.k_stride, g.n, g.k);
-    b = scratch.template at<T>(0);
-  }
-  const bool terms = g.m > 1 && g.a.lane_stride != 1;
-  const int64_t tiles = ceil_div(g.m, t.rows);
-  const int64_t grain = 1 + kPerThread / (t.rows * g.n * g.k);
-  parallel_for(tiles, grain, [&](int64_t begin, int64_t end) {
-    PlainTile<T> args;
-    args.a_pitch = terms ? g.a.lane_stride : g.a.k_stride;
-    args.b_pitch = pitch;
-    args.ldc = g.c.row_stride;
-    for (int64_t q = begin; q < end; ++q) {
-      const Part tile = part_of(g.m, tiles, q);
-      for (int64_t p = 0; p < g.k; p += t.kc) {
-        args.k = std::min<int64_t>(t.kc, g.k - p);
-        args.a = g.a.data + tile.begin * g.a.lane_stride + p * g.a.k_stride;
-        for (int64_t j = 0; j < g.n; j += args.n) {
-          args.n = std::min<int64_t>(g.n - j, t.full);
-          args.b = b + p * pitch + j;
-          args.c = g.c.data + tile.begin * g.c.row_stride + j;
-          addend<T>(g, &args, p, tile.begin, j);
-          const auto* kernels = (args.n > t.narrow ? t.plain_full : t.plain_narrow)[terms];
-          kernels[tile.count - 1](args);
-        }
-      }
-    }
-  });
-  return true;
-}
-
-// Whether packing would take longer than it saves.
-template <class T>
-bool is_better_in_place(const Gemm<T>& g) {
-  const bool flat = g.n == 1 || g.b.lane_stride == 1;
-  const bool rows = g.m == 1 || g.a.lane_stride == 1;
-  if (!rows && g.a.k_stride != 1) return false;
-  const bool small = double(g.m) * double(g.n) * double(g.k) <= double(kSmallProduct);
-  if (small) return flat || g.m >= 8;
-  // Lines of a page's distance take each other's place in the first-level cache.
-  const int64_t pitch = (rows ? g.a.k_stride : g.a.lane_stride) * int64_t(sizeof(T));
-  const bool apart = rows ? std::abs(pitch) <= 4096 : pitch % 4096 != 0;
-  return flat && apart && g.n <= kInPlaceCols;
-}
-
-// At most kMaxFewRows rows: B passes by once, in the order of memory; the sums stay in the caches.
-template <class T>
-bool few_rows(const Gemm<T>& g, const GemmTable<T>& t) {
-  const int64_t grain = ceil_div(std::max(kFewGrain, kPerThread / (g.m * g.k)), t.full) * t.full;
-  parallel_for(g.n, grain, [&](int64_t begin, int64_t end) {
-    T sums[kMaxFewRows * kFewCols];
-    for (int64_t j = begin; j < end; j += kFewCols) {
-      const int64_t n = std::min(kFewCols, end - j);
-      for (int64_t p = 0; p < g.k; p += t.kc) {
-        for (int64_t i = 0; i < g.m; ++i) std::fill_n(sums + i * kFewCols, n, T(0));
-        t.few_rows[g.m - 1]({std::min<int64_t>(t.kc, g.k - p), n, g.a.data + p * g.a.k_stride,
-                             g.a.lane_stride, g.a.k_stride, g.b.data + p * g.b.k_stride + j,
-                             g.b.k_stride, sums, kFewCols});
-        for (int64_t i = 0; i < g.m; ++i) {
-          TileSink<T> c{g.c.data + i * g.c.row_stride + j, 0, n, nullptr, 0, true};
-          addend(g, &c, p, i, j);
-          const T* const sum = sums + i * kFewCols;
-          if (c.add == nullptr)
-            for (int64_t q = 0; q < n; ++q) c.c[q] = sum[q];
-          else if (c.add_lanes)
-            for (int64_t q = 0; q < n; ++q) c.c[q] = sum[q] + c.add[q];
-          else
-            for (int64_t q = 0; q < n; ++q) c.c[q] = sum[q] + *c.add;
-        }
-      }
-    }
-  });
-  return true;
-}
-
 // k = 0: C is the bias.
 template <class T>
 bool nothing_to_sum(const Gemm<T>& g) {
@@ -362,12 +244,63 @@ Gemm<T> turned_over(const Gemm<T>& g) {
   return t;
 }
 
+// How many threads the work is worth.
+template <class T>
+int64_t threads_for(const Gemm<T>& g) {
+  const double pieces = double(g.m) * double(g.n) * double(g.k) / double(kPerThread);
+  return int64_t(std::min(double(num_threads()), std::max(pieces, 1.0)));
+}
+
+// Threads pack a block of B together, then take parts of C as they come: one that is held up delays
+// the others by a part at most.
+template <class T>
+bool shared_blocks(const Gemm<T>& g, const GemmTable<T>& t) {
+  const int64_t kc = std::min<int64_t>(t.kc, g.k);
+  const int64_t nc = std::min(kBlockCols, ceil_div(g.n, t.full) * t.full);
+  const Scratch scratch(bytes_of<T>(nc * kc) + kc * int64_t(sizeof(int64_t)));
+  if (!scratch) return false;
+  T* const packed = scratch.template at<T>(0);
+  int64_t* const offsets = scratch.template at<int64_t>(bytes_of<T>(nc * kc));
+  for (int64_t p = 0; p < kc; ++p) offsets[p] = p * t.full;
+
+  const int64_t threads = threads_for(g), wanted = threads > 1 ? kPartsPerThread * threads : 1;
+  const int64_t fewest = ceil_div(g.m, rows_of_block(t));
+  int64_t down = std::max(fewest, std::min(wanted, g.m / (4 * t.rows)));
+  if (down >= threads) down = ceil_div(down, threads) * threads;
+  const int64_t across = std::min(ceil_div(wanted, down), nc / t.full), parts = down * across;
+  const int64_t blocks = ceil_div(g.k, kc);
+  std::atomic<bool> ok{true};
+  const auto work = [&](int64_t round, int64_t part) {
+    const int64_t p = round / 2 % blocks * kc, j = round / 2 / blocks * nc;
+    const int64_t end = std::min(g.n, j + nc), panels = ceil_div(end - j, t.full);
+    const bool packing = round % 2 == 0;
+    const Part take =
+        packing ? part_of(panels, parts, part) : part_of(panels, across, part % across);
+    if (take.count == 0) return;
+    const Part rows = part_of(g.m, down, part / across);
+    T* const panel = packed + take.begin * t.full * kc;
+    Block<T> block(g, t, {rows.begin, rows.end()},
+                   {j + take.begin * t.full, std::min(end, j + take.end() * t.full)});
+    if (packing)
+      block.pack_shared(panel, p);
+    else if (!block.add_shared(panel, offsets, p))
+      ok.store(false, std::memory_order_relaxed);
+  };
+  const int64_t rounds = 2 * blocks * ceil_div(g.n, nc);
+  if (threads > 1) {
+    parallel_rounds(rounds, parts, work);
+  } else {
+    for (int64_t round = 0; round < rounds; ++round)
+      for (int64_t part = 0; part < parts; ++part) work(round, part);
+  }
+  return ok.load();
+}
+
 // The grid of blocks, one per thread, with the least packing done twice.
 template <class T>
 void choose_grid(const Gemm<T>& g, const GemmTable<T>& t, int64_t* down, int64_t* across) {
   const int64_t row_tiles = ceil_div(g.m, t.rows), col_tiles = ceil_div(g.n, t.full);
-  const double per_thread = double(g.m) * double(g.n) * double(g.k) / double(kPerThread);
-  const int64_t threads = int64_t(std::min(double(num_threads()), std::max(per_thread, 1.0)));
+  const int64_t threads = threads_for(g);
   double best = 0;
   *down = *across = 1;
   for (int64_t rows = 1; rows <= std::min(threads, row_tiles); ++rows) {
@@ -392,24 +325,26 @@ bool gemm(const Gemm<T>& problem) {
   const GemmTable<T>& t =
       problem.table != nullptr ? *problem.table : gemm_table(*kernels().gemm, T());
   if (problem.way == GemmWay::dot) return dot_products(problem, t);
-  if (problem.way == GemmWay::few_rows) return few_rows(problem, t);
+  if (problem.way == GemmWay::one_row) return one_row(problem, t);
   if (problem.way == GemmWay::in_place) return in_place(problem, t);
   Gemm<T> g = problem;
   const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr &&
                      g.way != GemmWay::packed;
   if (plain) {
     const Gemm<T> d = g.n < g.m ? turned_over(g) : g;
-    const bool few = d.m <= kFewRows || (d.m <= kSomeRows && d.k >= kManyTerms);
-    if (few && d.b.k_stride == 1 && d.b.lane_stride != 1) return dot_products(d, t);
-    if (d.m <= kFewRows) g = d;
+    if (d.b.k_stride == 1 && (d.b.lane_stride != 1 || d.n == 1) && is_better_as_dots(d, t))
+      return dot_products(d, t);
+    if (d.m <= t.wide_rows) g = d;
   }
   if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
   if (g.n == 1 && plain) g.c.col_stride = 1;
   if (plain && g.c.col_stride == 1) {
-    const bool flat = g.b.lane_stride == 1;
-    if (flat && g.m <= kMaxFewRows && g.n >= 2 * t.full) return few_rows(g, t);
+    if (g.b.lane_stride == 1 && g.m == 1 && g.n >= 2 * t.full) return one_row(g, t);
     if (is_better_in_place(g)) return in_place(g, t);
   }
+  const bool large = double(g.m) * double(g.n) * double(g.k) >= double(kWorthSharing);
+  if (large && g.c.store == nullptr && g.c.col_stride == 1 && !reads_b_in_place(g, t, g.m))
+    return shared_blocks(g, t);
   int64_t down, across;
   choose_grid(g, t, &down, &across);
   const int64_t row_tiles = ceil_div(g.m, t.rows), col_tiles = ceil_div(g.n, t.full);

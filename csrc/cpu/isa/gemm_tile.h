@@ -1,5 +1,7 @@
 // Register tiles of the matrix product, per instruction set.
 #pragma once
+#include <type_traits>
+
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/vec.h"
 
@@ -88,86 +90,140 @@ void tile(const TileArgs<T>& t) {
   sums.store(t);
 }
 
-// TERMS: the terms of a row of A are contiguous, else the rows of a term. LESS: the last vector has
-// fewer than all its lanes, and only these may be read.
-template <class T, class E, int ROWS, int COLS, bool TERMS, bool LESS>
-TG_INLINE void plain_sums(const PlainTile<T>& t, int last, Sums<T, ROWS, COLS>& sums) {
+// Half a vector, where two of them take as long as a whole one: for the last columns.
+#if defined(TG_ISA_avx512)
+template <class T>
+struct Half;
+template <>
+struct Half<float> {
+  __m256 v;
+  static TG_INLINE Half set1(float x) { return {_mm256_set1_ps(x)}; }
+  static TG_INLINE Half load_n(const float* p, int n) {
+    return {_mm256_maskz_loadu_ps(__mmask8(Vec<float>::first(n)), p)};
+  }
+  TG_INLINE Vec<float> whole() const { return {_mm512_castps256_ps512(v)}; }
+};
+template <>
+struct Half<double> {
+  __m256d v;
+  static TG_INLINE Half set1(double x) { return {_mm256_set1_pd(x)}; }
+  static TG_INLINE Half load_n(const double* p, int n) {
+    return {_mm256_maskz_loadu_pd(Vec<double>::first(n), p)};
+  }
+  TG_INLINE Vec<double> whole() const { return {_mm512_castpd256_pd512(v)}; }
+};
+TG_INLINE Half<float> fma(Half<float> x, Half<float> y, Half<float> z) {
+  return {_mm256_fmadd_ps(x.v, y.v, z.v)};
+}
+TG_INLINE Half<double> fma(Half<double> x, Half<double> y, Half<double> z) {
+  return {_mm256_fmadd_pd(x.v, y.v, z.v)};
+}
+template <class T>
+constexpr int kHalf = Vec<T>::N / 2;
+#else
+template <class T>
+struct Half {
+  Vec<T> v;
+  static TG_INLINE Half set1(T x) { return {Vec<T>::set1(x)}; }
+  static TG_INLINE Half load_n(const T* p, int n) { return {Vec<T>::load_n(p, n)}; }
+  TG_INLINE Vec<T> whole() const { return v; }
+};
+template <class T>
+TG_INLINE Half<T> fma(Half<T> x, Half<T> y, Half<T> z) {
+  return {fma(x.v, y.v, z.v)};
+}
+template <class T>
+constexpr int kHalf = 0;
+#endif
+
+// What the last vector of a row of B holds; only these lanes are read.
+enum class Last { whole, some, half };
+
+// TERMS: the terms of a row of A are contiguous, else the rows of a term. The last vector has
+// `count` lanes.
+template <class T, class E, int ROWS, int COLS, bool TERMS, Last LAST>
+TG_INLINE void plain_sums(const PlainTile<T>& t, int count, Sums<T, ROWS, COLS>& sums) {
   using V = Vec<T>;
   constexpr int kBases =
       (ROWS + 2) / 3;  // rows are addressed as base, base + pitch, base + 2 pitch
+  constexpr int kWhole = LAST == Last::half ? COLS - 1 : COLS;
   const T* a[kBases];
 #pragma GCC unroll 8
   for (int i = 0; i < kBases; ++i) a[i] = t.a + (TERMS ? 3 * i * t.a_pitch : 3 * i);
   const T* b = t.b;
+  Half<T> halves[ROWS];
+#pragma GCC unroll 16
+  for (int i = 0; i < ROWS; ++i) halves[i] = Half<T>::set1(T(0));
   for (int64_t p = 0; p < t.k; ++p, b += t.b_pitch) {
     V x[COLS];
 #pragma GCC unroll 4
-    for (int j = 0; j < COLS; ++j)
-      x[j] = LESS && j == COLS - 1 ? V::load_n(b + j * V::N, last) : V::load(b + j * V::N);
+    for (int j = 0; j < kWhole; ++j)
+      x[j] = LAST == Last::some && j == COLS - 1 ? V::load_n(b + j * V::N, count)
+                                                 : V::load(b + j * V::N);
+    Half<T> half;
+    if (LAST == Last::half) half = Half<T>::load_n(b + kWhole * V::N, count);
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) {
-      const V y = V::set1(a[i / 3][TERMS ? i % 3 * t.a_pitch : i % 3]);
+      const T factor = a[i / 3][TERMS ? i % 3 * t.a_pitch : i % 3];
+      const V y = V::set1(factor);
 #pragma GCC unroll 4
-      for (int j = 0; j < COLS; ++j) sums.at[i][j] = E::add_product(y, x[j], sums.at[i][j]);
+      for (int j = 0; j < kWhole; ++j) sums.at[i][j] = E::add_product(y, x[j], sums.at[i][j]);
+      if (LAST == Last::half) halves[i] = fma(Half<T>::set1(factor), half, halves[i]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < kBases; ++i) a[i] += TERMS ? 1 : t.a_pitch;
+  }
+  if (LAST == Last::half) {
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) sums.at[i][COLS - 1] = halves[i].whole();
   }
 }
 
 template <class T, class E, int ROWS, int COLS, bool TERMS>
 void plain_tile(const PlainTile<T>& t) {
   Sums<T, ROWS, COLS> sums;
-  const int last = int(t.n) - (COLS - 1) * Vec<T>::N;
-  if (last == Vec<T>::N)
-    plain_sums<T, E, ROWS, COLS, TERMS, false>(t, last, sums);
+  const int count = int(t.n) - (COLS - 1) * Vec<T>::N;
+  if (count == Vec<T>::N)
+    plain_sums<T, E, ROWS, COLS, TERMS, Last::whole>(t, count, sums);
+  else if (std::is_same_v<E, Numbers> && COLS <= 2 && count <= kHalf<T>)
+    plain_sums<T, E, ROWS, COLS, TERMS, Last::half>(t, count, sums);
   else
-    plain_sums<T, E, ROWS, COLS, TERMS, true>(t, last, sums);
+    plain_sums<T, E, ROWS, COLS, TERMS, Last::some>(t, count, sums);
   sums.store(t);
 }
 
-// TERMS terms of ROWS rows, whose factors stay in registers, are added to the sums in memory.
-template <class T, class E, int ROWS, int TERMS>
-TG_INLINE void few_terms(const FewRows<T>& f, const T* a, const T* b) {
+// TERMS terms, whose factors stay in registers, are added to the sums in memory.
+template <class T, class E, int TERMS>
+TG_INLINE void one_row_terms(const OneRow<T>& f, const T* a, const T* b) {
   using V = Vec<T>;
-  V y[ROWS][TERMS];
-#pragma GCC unroll 4
-  for (int i = 0; i < ROWS; ++i)
+  V y[TERMS];
 #pragma GCC unroll 8
-    for (int p = 0; p < TERMS; ++p) y[i][p] = V::set1(a[i * f.a_row + p * f.a_term]);
-  const auto add = [&y](T* to, int64_t ld, const T* from, int64_t pitch, auto load, auto store) {
-    V sum[ROWS];
-#pragma GCC unroll 4
-    for (int i = 0; i < ROWS; ++i) sum[i] = load(to + i * ld);
-#pragma GCC unroll 8
-    for (int p = 0; p < TERMS; ++p) {
-      const V x = load(from + p * pitch);
-#pragma GCC unroll 4
-      for (int i = 0; i < ROWS; ++i) sum[i] = E::add_product(y[i][p], x, sum[i]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < ROWS; ++i) store(to + i * ld, sum[i]);
-  };
-  const auto load = [](const T* p) { return V::load(p); };
-  const auto store = [](T* p, V v) { v.store(p); };
+  for (int p = 0; p < TERMS; ++p) y[p] = V::set1(a[p * f.a_term]);
+  const int64_t pitch = f.b_pitch;
   T* to = f.sums;
-  const int64_t ld = f.ld, pitch = f.b_pitch;
   T* const end = to + f.n / V::N * V::N;
-  for (; to != end; to += V::N, b += V::N) add(to, ld, b, pitch, load, store);
-  if (const int rest = int(f.n % V::N))
-    add(
-        to, ld, b, pitch, [rest](const T* p) { return V::load_n(p, rest); },
-        [rest](T* p, V v) { v.store_n(p, rest); });
+  for (; to != end; to += V::N, b += V::N) {
+    V sum = V::load(to);
+#pragma GCC unroll 8
+    for (int p = 0; p < TERMS; ++p) sum = E::add_product(y[p], V::load(b + p * pitch), sum);
+    sum.store(to);
+  }
+  if (const int rest = int(f.n % V::N)) {
+    V sum = V::load_n(to, rest);
+#pragma GCC unroll 8
+    for (int p = 0; p < TERMS; ++p) sum = E::add_product(y[p], V::load_n(b + p * pitch, rest), sum);
+    sum.store_n(to, rest);
+  }
 }
 
-template <class T, class E, int ROWS>
-void few_rows(const FewRows<T>& f) {
-  constexpr int kTerms = ROWS == 2 ? 8 : 4;
+template <class T, class E>
+void one_row(const OneRow<T>& f) {
+  constexpr int kTerms = 4;
   const T *a = f.a, *b = f.b;
   int64_t p = 0;
   for (; p + kTerms <= f.k; p += kTerms, a += kTerms * f.a_term, b += kTerms * f.b_pitch)
-    few_terms<T, E, ROWS, kTerms>(f, a, b);
-  for (; p < f.k; ++p, a += f.a_term, b += f.b_pitch) few_terms<T, E, ROWS, 1>(f, a, b);
+    one_row_terms<T, E, kTerms>(f, a, b);
+  for (; p < f.k; ++p, a += f.a_term, b += f.b_pitch) one_row_terms<T, E, 1>(f, a, b);
 }
 
 }  // namespace TG_ISA

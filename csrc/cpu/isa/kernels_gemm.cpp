@@ -102,6 +102,11 @@ constexpr void (*plain_at())(const PlainTile<T>&) {
   if constexpr (ROWS <= kRows) return plain_tile<T, E, ROWS, COLS, TERMS>;
   return nullptr;
 }
+template <class T, class E, int ROWS, bool TERMS>
+constexpr void (*plain_wide_at())(const PlainTile<T>&) {
+  if constexpr (ROWS <= kWideRows) return plain_tile<T, E, ROWS, 4, TERMS>;
+  return nullptr;
+}
 template <class T, class E, int ROWS, int COLS>
 constexpr void (*dot_at())(const DotArgs<T>&) {
   if constexpr (ROWS <= kDotRows && COLS <= kDotCols) return dot<T, E, ROWS, COLS>;
@@ -114,6 +119,9 @@ constexpr void (*dot_at())(const DotArgs<T>&) {
    at<T, E, 7, ##__VA_ARGS__>(),  at<T, E, 8, ##__VA_ARGS__>(),  at<T, E, 9, ##__VA_ARGS__>(),  \
    at<T, E, 10, ##__VA_ARGS__>(), at<T, E, 11, ##__VA_ARGS__>(), at<T, E, 12, ##__VA_ARGS__>(), \
    at<T, E, 13, ##__VA_ARGS__>(), at<T, E, 14, ##__VA_ARGS__>()}
+#define TG_WIDE_ROWS(at, ...)                                                                \
+  {at<T, E, 1, ##__VA_ARGS__>(), at<T, E, 2, ##__VA_ARGS__>(), at<T, E, 3, ##__VA_ARGS__>(), \
+   at<T, E, 4, ##__VA_ARGS__>(), at<T, E, 5, ##__VA_ARGS__>(), at<T, E, 6, ##__VA_ARGS__>()}
 #define TG_DOTS(r)                                                   \
   {dot_at<T, E, r, 1>(), dot_at<T, E, r, 2>(), dot_at<T, E, r, 3>(), \
    dot_at<T, E, r, 4>(), dot_at<T, E, r, 5>(), dot_at<T, E, r, 6>()}
@@ -132,11 +140,11 @@ constexpr GemmTable<T> table(int kc) {
           kDotCols,
           TG_ROWS(narrow_at),
           TG_ROWS(full_at),
-          {wide_at<T, E, 1>(), wide_at<T, E, 2>(), wide_at<T, E, 3>(), wide_at<T, E, 4>(),
-           wide_at<T, E, 5>(), wide_at<T, E, 6>()},
+          TG_WIDE_ROWS(wide_at),
           {TG_ROWS(plain_at, 1, false), TG_ROWS(plain_at, 1, true)},
           {TG_ROWS(plain_at, 2, false), TG_ROWS(plain_at, 2, true)},
-          {few_rows<T, E, 1>, few_rows<T, E, 2>, few_rows<T, E, 3>, few_rows<T, E, 4>},
+          {TG_WIDE_ROWS(plain_wide_at, false), TG_WIDE_ROWS(plain_wide_at, true)},
+          one_row<T, E>,
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
           fold<T>,
           pack<T>,
@@ -189,8 +197,9 @@ constexpr const PairTable* kPairs = nullptr;
 
 }  // namespace
 
-// kc rows of a full tile of B fill about two thirds of a first-level cache.
-const GemmKernels gemm_kernels{table<float>(256),
+// Fewer terms per block would have C read and written more often, more would leave less of the
+// second-level cache to the rows of A.
+const GemmKernels gemm_kernels{table<float>(512),
                                table<double>(256),
                                {widen_block, narrow_block},
                                {widen_block, narrow_block},

@@ -18,6 +18,7 @@ constexpr int64_t kStagedBytes = 512 << 10;   // of results that cannot be writt
 constexpr int64_t kBundleChannels = 16;       // channels that share a cache line of channels_last
 constexpr int64_t kPanelTiles = 4;      // so many tiles are worth a copy of their columns, aligned
 constexpr double kPerThread = 1 << 19;  // multiply-adds worth waking a thread for
+constexpr int64_t kTerms = 256;         // of a block
 
 template <class T>
 class Correlator {
@@ -26,7 +27,7 @@ class Correlator {
       : c_(c),
         t_(t),
         taps_(int64_t(c.w_tap.size())),
-        per_block_(std::min(std::max<int64_t>(1, t.kc / taps_), c.src_channels)),
+        per_block_(std::min(std::max<int64_t>(1, kTerms / taps_), c.src_channels)),
         blocks_(ceil_div(c.src_channels, per_block_)),
         tiles_(ceil_div(c.dst_channels, t.rows)),
         planar_src_(is_planar<T>(c.src.view)),
