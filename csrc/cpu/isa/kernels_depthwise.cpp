@@ -97,8 +97,7 @@ void weight_block(const DepthwiseArgs& d, int64_t first, const float* g, const f
   int64_t p = 0;
   for (; p + kTogether <= d.planes; p += kTogether)
     add_planes<TAPS, kTogether>(d, offset, mask, g + p * d.out, x + p * d.in, acc);
-  for (; p < d.planes; ++p)
-    add_planes<TAPS, 1>(d, offset, mask, g + p * d.out, x + p * d.in, acc);
+  for (; p < d.planes; ++p) add_planes<TAPS, 1>(d, offset, mask, g + p * d.out, x + p * d.in, acc);
 #pragma GCC unroll 16
   for (int t = 0; t < TAPS; ++t) {
     V sum = acc[0][t];
