@@ -143,7 +143,7 @@ def test_three_directions(case, dtype, isa, algorithm):
 def test_impl(impl, isa):
     """The algorithm of this name gives the numbers of the reference or says what it needs."""
     taken = np.zeros(3, int)
-    exact = impl not in ("winograd_4x3", "winograd_2x5")
+    exact = impl not in ("winograd_4x3", "winograd_2x5", "winograd_4x3_by_2")
     for xs, ws, *window in CASES.values():
         x, w = numbers(np.dtype("f"), xs), numbers(np.dtype("f"), ws)
         y = ref.conv(x, w, None, *window)
@@ -157,7 +157,7 @@ def test_impl(impl, isa):
             try:
                 result = getattr(cpu, name)(*args, *window, impl=impl)
             except errors.ValueError as e:
-                assert f": impl='{impl}' does not apply: it needs float32" in str(e)
+                assert f": impl='{impl}' does not apply: it needs " in str(e)
                 continue
             expected = getattr(ref, name)(*args, *window)
             limit = 0 if exact else 1e-5 * np.abs(expected).max(initial=1)

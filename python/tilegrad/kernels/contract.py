@@ -46,7 +46,10 @@ MATMUL = "naive rows blocked dot one_row in_place packed".split()
 """What impl of matmul selects, from the formula up; see docs/kernels.md. A way that does not apply
 to the operands raises ValueError. The empty impl is the choice of the module."""
 
-CONV = "plain direct depthwise winograd_2x5 winograd_2x3 winograd_4x3 pointwise covering".split()
+CONV = (
+    "plain direct depthwise winograd_4x3_by_2 winograd_2x5 winograd_2x3 winograd_4x3 patches "
+    "pointwise covering"
+).split()
 """What impl of conv, conv_grad_input and conv_grad_weight selects, likewise."""
 
 ARG_REDUCE = "argmax argmin".split()
