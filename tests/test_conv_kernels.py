@@ -364,12 +364,12 @@ ERRORS = {
     "impl": (
         lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, "fast"),
         errors.ValueError,
-        "conv2d: impl must be '' or one of covering, pointwise, winograd_4x3, winograd_2x3, "
-        "winograd_2x5, depthwise, direct, plain; got 'fast'"),
+        "conv2d: impl must be '' or one of covering, pointwise, patches, winograd_4x3, winograd_2x3, "
+        "winograd_2x5, winograd_4x3_by_2, depthwise, direct, plain; got 'fast'"),
     "impl that does not apply": (
         lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, impl="winograd_4x3"),
-        errors.ValueError, "conv2d: impl='winograd_4x3' does not apply: it needs float32, 3 x 3 "
-        "taps and strides of 1"),
+        errors.ValueError, "conv2d: impl='winograd_4x3' does not apply: it needs 3 x 3 taps, "
+        "strides of 1 and no float64"),
     "groups": (
         lambda: cpu.conv(F((8, 5, 32, 32)), F((4, 3, 3, 3)), None, *TWO, 2), errors.ShapeError,
         "conv2d: weight (4, 3, 3, 3) expects 3 input channels in each of groups=2, but axis 1 of "
