@@ -89,6 +89,13 @@ def _batch_norm(t: Any, f: Any, x: Any, w: Any, b: Any) -> Any:
     return f.batch_norm(x, None, None, w, b, training=True)
 
 
+def _batch_norm_relu(t: Any, f: Any, x: Any, w: Any, b: Any, z: Any = None) -> Any:
+    if t is tg:
+        return f.batch_norm_relu(x, None, None, w, b, True, residual=z)
+    y = f.batch_norm(x, None, None, w, b, True)
+    return t.relu(y if z is None else y + z)
+
+
 def _norm_shapes(channels: int, side: int) -> Callable[[int], list[tuple[int, ...]]]:
     return lambda n: [*_image(channels, side)(n), (channels,), (channels,)]
 
@@ -162,6 +169,13 @@ ROWS = [
     Row("batch_norm nhwc", _norm_shapes(64, 56), 3, _batch_norm, _nhwc),
     Row("batch_norm nchw fwd+bwd", _norm_shapes(64, 56), 8, _batch_norm, gradient=True),
     Row("batch_norm nhwc fwd+bwd", _norm_shapes(64, 56), 8, _batch_norm, _nhwc, True),
+    Row("batch_norm relu nchw", _norm_shapes(64, 56), 3, _batch_norm_relu),
+    Row("batch_norm relu nchw fwd+bwd", _norm_shapes(64, 56), 10, _batch_norm_relu, gradient=True),
+    Row("batch_norm add relu nchw", lambda n: [*_norm_shapes(64, 56)(n), *_image(64, 56)(n)], 4,
+        _batch_norm_relu),
+    Row("batch_norm add relu nchw fwd+bwd",
+        lambda n: [*_norm_shapes(64, 56)(n), *_image(64, 56)(n)], 12, _batch_norm_relu,
+        gradient=True),
     Row("batch_norm 7x7 fwd+bwd", _norm_shapes(512, 7), 8, _batch_norm, gradient=True),
 ]  # fmt: skip
 

@@ -237,7 +237,11 @@ class Fuzzer:
             return float(self.pick([0.0, 0.5, 1.0, -1.0, np.nan, np.inf, 1e-5]))
         if name == "arrays":
             return [self.array() for _ in range(self.r.integers(0, 4))]
-        if name in ("index", "indices"):
+        if name == "indices":  # three types, where they fit
+            a = self.index()
+            narrow = self.pick([np.uint16, np.int32, np.int64])
+            return a.astype(narrow) if a.dtype == np.int64 and (a >= 0).all() else a
+        if name == "index":
             return self.index()
         if name == "target":
             return self.r.integers(0, 6, self.shape[:1]) if f(0.9) else self.index()

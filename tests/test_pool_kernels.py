@@ -94,7 +94,7 @@ def test_max(dtype):
         (y, indices), (want, places) = results
         agree((y, want))
         agree((indices, places))
-        places = laid_out(rng, places)
+        places = laid_out(rng, places.astype(rng.choice([np.uint16, np.int32, np.int64])))
         agree(both("max_pool_gather", x, places))
         if dtype in FLOATS:
             agree(both("max_pool_grad", laid_out(rng, whole(rng, y.shape, dtype)), places, spatial))
@@ -134,6 +134,27 @@ def test_memory_order_is_kept():
     g = cpu.max_pool_grad(y, indices, (8, 8))
     for a in (y, indices, g, cpu.avg_pool(x, two, two, none, False, True, 0)):
         assert a.strides[1] == a.itemsize
+
+
+@pytest.mark.parametrize("layout", ["planes", "channels_last"])
+@pytest.mark.parametrize("width, narrow", [(256, np.uint16), (257, np.int32)])
+def test_places_take_no_more_room_than_they_need(width, narrow, layout):
+    """256 x 256 positions are the most that 16 bits count; a maximum lies at the last one."""
+    x = np.random.default_rng(5).standard_normal((2, 3, 256, width)).astype("f")
+    x[0, 1, -1, -1] = 9.0
+    if layout == "channels_last":
+        x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    spatial = x.shape[2:]
+    for window in (((2, 2), (2, 1), ((0, 0), (0, 0))), ((3, 3), (2, 2), ((1, 1), (1, 1)))):
+        y, places = cpu.max_pool(x, *window, (1, 1), False)
+        for pair in zip((y, places), ref.max_pool(x, *window, (1, 1), False), strict=True):
+            agree(pair)
+        assert places.dtype == narrow and places.max() == 256 * width - 1
+        agree((cpu.max_pool_gather(x, places), y))
+        agree(both("max_pool_grad", y, places, spatial))
+    assert cpu.adaptive_max_pool(x, (2, 2))[1].dtype == narrow
+    with pytest.raises(errors.DTypeError, match="must be uint16, int32 or int64, got int16"):
+        cpu.max_pool_gather(x, places.astype(np.int16))
 
 
 def test_threads_do_not_change_bits():

@@ -19,29 +19,42 @@ TG_INLINE Vec<C> load_lanes(const C* p, int64_t step, int n) {
   return Vec<C>::load(lane);
 }
 
-// One lane, first maximum, a NaN wins over all but an earlier one.
-template <class C>
+// One lane, first maximum, a NaN wins over all but an earlier one. I: the type of the indices.
+template <class C, class I>
 TG_INLINE void max_of_lane(const MaxTaps& a, int64_t lane) {
-  C best = *reinterpret_cast<const C*>(a.tap[0] + lane * a.lane_step * int64_t(sizeof(C)));
+  const char* p = a.base + lane * a.lane_step * int64_t(sizeof(C));
+  C best = *reinterpret_cast<const C*>(p + a.tap[0]);
   int at = 0;
   for (int t = 1; t < a.taps; ++t) {
-    const C v = *reinterpret_cast<const C*>(a.tap[t] + lane * a.lane_step * int64_t(sizeof(C)));
+    const C v = *reinterpret_cast<const C*>(p + a.tap[t]);
     if ((v > best) | ((v != v) & (best == best))) {
       best = v;
       at = t;
     }
   }
   reinterpret_cast<C*>(a.y)[lane] = best;
-  a.index[lane] = a.offset[at] + lane * a.index_step;
+  reinterpret_cast<I*>(a.index)[lane] = I(a.first + a.offset[at] + lane * a.index_step);
 }
 
+// What indices are computed in.
+template <class I>
+struct Place {
+  using type = int32_t;
+};
+template <>
+struct Place<int64_t> {
+  using type = int64_t;
+};
+
 // The lanes carry the offset of their best tap as a number, exact below 2^24.
-template <int S, class C>
-TG_INLINE void max_of_lanes(const MaxTaps& a, int64_t first, int n, const int64_t* lane) {
+template <int S, class C, class I>
+TG_INLINE void max_of_lanes(const MaxTaps& a, int64_t first, int n,
+                            const typename Place<I>::type* lane) {
+  using P = typename Place<I>::type;
   constexpr int N = Vec<C>::N;
-  const int64_t skip = first * a.lane_step;
+  const char* from_here = a.base + first * a.lane_step * int64_t(sizeof(C));
   const auto load = [&](int t) {
-    return load_lanes<S>(reinterpret_cast<const C*>(a.tap[t]) + skip, a.lane_step, n);
+    return load_lanes<S>(reinterpret_cast<const C*>(from_here + a.tap[t]), a.lane_step, n);
   };
   Vec<C> best = load(0), from = Vec<C>::set1(0);
   Mask<C> strange = best != best;
@@ -49,55 +62,57 @@ TG_INLINE void max_of_lanes(const MaxTaps& a, int64_t first, int n, const int64_
     const Vec<C> v = load(t);
     const Mask<C> wins = v > best;
     best = select(wins, v, best);
-    from = select(wins, Vec<C>::set1(C(a.offset[t] - a.offset[0])), from);
+    from = select(wins, Vec<C>::set1(C(a.offset[t])), from);
     strange = strange | (v != v);
   }
   if (__builtin_expect(any(strange), 0)) {
-    for (int i = 0; i < n; ++i) max_of_lane<C>(a, first + i);
+    for (int i = 0; i < n; ++i) max_of_lane<C, I>(a, first + i);
     return;
   }
   C* y = reinterpret_cast<C*>(a.y) + first;
+  I* index = reinterpret_cast<I*>(a.index) + first;
   C rest[N];
   from.store(rest);
-  const int64_t base = a.offset[0] + first * a.index_step;
+  const P base = P(a.first + first * a.index_step);
   if (n == N) {
     best.store(y);
-    for (int i = 0; i < N; ++i) a.index[first + i] = base + lane[i] + int32_t(rest[i]);
+    for (int i = 0; i < N; ++i) index[i] = I(base + lane[i] + int32_t(rest[i]));
   } else {
     best.store_n(y, n);
-    for (int i = 0; i < n; ++i) a.index[first + i] = base + lane[i] + int32_t(rest[i]);
+    for (int i = 0; i < n; ++i) index[i] = I(base + lane[i] + int32_t(rest[i]));
   }
 }
 
-template <int S, class C>
+template <int S, class C, class I>
 TG_INLINE void max_of_row(const MaxTaps& a) {
   constexpr int N = Vec<C>::N;
-  int64_t lane[N], first = 0;
+  typename Place<I>::type lane[N];
+  int64_t first = 0;
   for (int i = 0; i < N; ++i) lane[i] = i * a.index_step;
-  for (; first + N <= a.n; first += N) max_of_lanes<S, C>(a, first, N, lane);
+  for (; first + N <= a.n; first += N) max_of_lanes<S, C, I>(a, first, N, lane);
   if (first == a.n) return;
   if (a.n > N)  // the last vector starts earlier: again rather than in part
-    max_of_lanes<S, C>(a, a.n - N, N, lane);
+    max_of_lanes<S, C, I>(a, a.n - N, N, lane);
   else
-    max_of_lanes<S, C>(a, 0, int(a.n), lane);
+    max_of_lanes<S, C, I>(a, 0, int(a.n), lane);
 }
 
-template <class C>
+template <class C, class I>
 void max_taps(const MaxTaps& a) {
-  if (a.n == 1 || a.offset[a.taps - 1] - a.offset[0] >= int64_t(1) << 24) {
-    for (int64_t i = 0; i < a.n; ++i) max_of_lane<C>(a, i);
+  if (a.n == 1 || a.offset[a.taps - 1] >= int64_t(1) << 24) {
+    for (int64_t i = 0; i < a.n; ++i) max_of_lane<C, I>(a, i);
   } else if (a.lane_step == 1) {
-    max_of_row<1, C>(a);
+    max_of_row<1, C, I>(a);
   } else if (a.lane_step == 2) {
-    max_of_row<2, C>(a);
+    max_of_row<2, C, I>(a);
   } else {
-    max_of_row<0, C>(a);
+    max_of_row<0, C, I>(a);
   }
 }
 
-template <class C>
+template <class C, class I>
 void max_taps_whole(const MaxTaps& a) {
-  for (int64_t i = 0; i < a.n; ++i) max_of_lane<C>(a, i);
+  for (int64_t i = 0; i < a.n; ++i) max_of_lane<C, I>(a, i);
 }
 
 // Finds the piece of a row that holds the maximum, then its place in it.
@@ -127,7 +142,8 @@ template <int S, class C>
 TG_INLINE Vec<C> add_taps(const SumTaps& a, int phase, int64_t first, int n) {
   Vec<C> sum = Vec<C>::set1(0);
   for (int t = 0; t < a.taps[phase]; ++t)
-    sum = sum + load_lanes<S>(reinterpret_cast<const C*>(a.tap[phase][t]) + first * a.lane_step,
+    sum = sum + load_lanes<S>(reinterpret_cast<const C*>(a.base[phase] + a.tap[phase][t]) +
+                                  first * a.lane_step,
                               a.lane_step, n);
   return sum;
 }
@@ -188,10 +204,24 @@ void sum_taps(const SumTaps& a) {
 #define TG_INTEGERS(kernel)                                                            \
   kernel<uint8_t>, kernel<uint8_t>, kernel<int8_t>, kernel<uint16_t>, kernel<int16_t>, \
       kernel<uint32_t>, kernel<int32_t>, kernel<uint64_t>, kernel<int64_t>
+#define TG_MAX(I)               \
+  {max_taps_whole<uint8_t, I>,  \
+   max_taps_whole<uint8_t, I>,  \
+   max_taps_whole<int8_t, I>,   \
+   max_taps_whole<uint16_t, I>, \
+   max_taps_whole<int16_t, I>,  \
+   max_taps_whole<uint32_t, I>, \
+   max_taps_whole<int32_t, I>,  \
+   max_taps_whole<uint64_t, I>, \
+   max_taps_whole<int64_t, I>,  \
+   nullptr,                     \
+   nullptr,                     \
+   max_taps<float, I>,          \
+   max_taps<double, I>}
 
 extern const PoolTable pool_table;
 const PoolTable pool_table{
-    {TG_INTEGERS(max_taps_whole), nullptr, nullptr, max_taps<float>, max_taps<double>},
+    {TG_MAX(uint16_t), TG_MAX(int32_t), TG_MAX(int64_t)},
     {TG_INTEGERS(max_window), nullptr, nullptr, max_window<float>, max_window<double>},
     {nullptr, nullptr, sum_taps<float>, sum_taps<double>}};
 

@@ -58,20 +58,25 @@ struct MomentTable {
   MomentJoin join[kFloats];
 };
 
-// One window position per lane: lane l reads tap[t] + l * lane_step elements. y[l] is the maximum
-// and index[l] = offset[t] + l * index_step of the first tap that holds it; offsets ascend.
+// One window position per lane: lane l reads tap[t] bytes and l * lane_step elements beyond base.
+// y[l] is the maximum and index[l] = first + offset[t] + l * index_step of the first tap that holds
+// it; offsets ascend from 0.
 struct MaxTaps {
-  const char* const* tap;
-  const int64_t* offset;
+  const char* base;
+  const int64_t *tap, *offset;
   int taps;  // >= 1
   int64_t lane_step, index_step, n;
   char* y;
-  int64_t* index;
+  int64_t first;
+  char* index;
 };
+// The types of index, by how far it must count.
+enum PoolIndex { kIndex16, kIndex32, kIndex64, kPoolIndices };
 // y[l * y_step] = sum over taps, divided by share * count[l] (by share without count; not at all
 // where share is 0). Two phases, without a count, give y[2 l] and y[2 l + 1].
 struct SumTaps {
-  const char* const* tap[2];
+  const char* base[2];
+  const int64_t* tap[2];  // in bytes
   int taps[2], phases;
   int64_t lane_step, n;
   char* y;
@@ -85,7 +90,7 @@ struct Window {
   int64_t size[3], stride[3];
 };
 struct PoolTable {
-  void (*max[kNumDTypes])(const MaxTaps&);  // none for the half types
+  void (*max[kPoolIndices][kNumDTypes])(const MaxTaps&);  // none for the half types
   void (*max_window[kNumDTypes])(const Window&, char* y, int64_t* tap);
   void (*sum[kFloats])(const SumTaps&);
 };

@@ -15,8 +15,7 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kMostTaps = 256;  // listed one by one; larger windows are reduced by rows
-constexpr int64_t kFewLanes = 4, kManyTaps = 16;  // and so are large windows of few outputs
+constexpr int64_t kFewLanes = 4, kManyTaps = 16;  // large windows of few outputs go by rows, too
 
 struct AvgParams {
   PoolGeometry geometry;
@@ -44,19 +43,13 @@ struct SumPool {
                                  : double(*reinterpret_cast<const float*>(p));
   }
 
-  struct Taps {
-    const char* tap[kMostTaps];
-    int count = 0;
-  };
-  // The taps of position (d, h, w) relative to x at base.
-  void list(const char* base, int64_t d, int64_t h, int64_t w, Taps* t) const {
-    const int64_t at[3] = {d, h, w};
-    const int64_t* stride = x.strides + 2;
-    for (int i = 0; i < 3; ++i) base += axes[i].first[at[i]] * stride[i];
-    for (int64_t i = 0; i < axes[0].count[d]; ++i)
-      for (int64_t j = 0; j < axes[1].count[h]; ++j)
-        for (int64_t k = 0; k < axes[2].count[w]; ++k)
-          t->tap[t->count++] = base + i * stride[0] + j * stride[1] + k * stride[2];
+  const TapList& list(TapLists* lists, int64_t d, int64_t h, int64_t w) const {
+    return lists->of(axes[0].count[d], axes[1].count[h], axes[2].count[w]);
+  }
+  // The first tap of position (d, h, w) in its plane.
+  int64_t bytes(int64_t d, int64_t h, int64_t w) const {
+    return axes[0].first[d] * x.strides[2] + axes[1].first[h] * x.strides[3] +
+           axes[2].first[w] * x.strides[4];
   }
   int64_t taps(int64_t d, int64_t h, int64_t w) const {
     return axes[0].count[d] * axes[1].count[h] * axes[2].count[w];
@@ -90,13 +83,15 @@ struct SumPool {
   }
 
   // Positions w, w + period, ... of a row: n of each of the phases.
-  void some(const char* base, int64_t d, int64_t h, int64_t w, int phases, int64_t n,
-            int64_t y_step, char* out) const {
-    Taps taps[2];
-    for (int i = 0; i < phases; ++i) list(base, d, h, w + i, &taps[i]);
+  void some(TapLists* lists, const char* base, int64_t d, int64_t h, int64_t w, int phases,
+            int64_t n, int64_t y_step, char* out) const {
+    list(lists, d, h, w);  // so that asking for it again does not replace that of the other phase
+    const TapList& two = list(lists, d, h, w + phases - 1);
+    const TapList& one = list(lists, d, h, w);
     const char* count = divisor != 0 || widths.empty() ? nullptr : widths.data() + w * item;
-    table()({{taps[0].tap, taps[1].tap},
-             {taps[0].count, taps[1].count},
+    table()({{base + bytes(d, h, w), base + bytes(d, h, w + phases - 1)},
+             {one.bytes, two.bytes},
+             {one.count, two.count},
              phases,
              axes[2].advance,
              n,
@@ -111,7 +106,7 @@ struct SumPool {
     return v.data + n * v.strides[0] + c * v.strides[1] + d * v.strides[2] + h * v.strides[3];
   }
 
-  void row(int64_t n, int64_t c, int64_t d, int64_t h) const {
+  void row(TapLists* lists, int64_t n, int64_t c, int64_t d, int64_t h) const {
     const AxisTaps& w = axes[2];
     const char* base = x.data + n * x.strides[0] + c * x.strides[1];
     char* out = at(y, n, c, d, h);
@@ -120,7 +115,7 @@ struct SumPool {
       if (taps(d, h, i) >= kManyTaps)
         large(base, d, h, i, 0, out + i * step);
       else
-        some(base, d, h, i, 1, 1, 1, out + i * step);
+        some(lists, base, d, h, i, 1, 1, 1, out + i * step);
     };
     bool by_lanes = lanes >= kFewLanes;
     for (int64_t r = 0; r < w.period && by_lanes; ++r)
@@ -128,32 +123,34 @@ struct SumPool {
     const int64_t begin = by_lanes ? w.begin : 0, end = by_lanes ? w.end : 0;
     for (int64_t i = 0; i < begin; ++i) one(i);
     if (by_lanes && w.period <= 2)
-      some(base, d, h, begin, int(w.period), lanes, 1, out + begin * step);
+      some(lists, base, d, h, begin, int(w.period), lanes, 1, out + begin * step);
     else if (by_lanes)
       for (int64_t r = 0; r < w.period; ++r)
-        some(base, d, h, begin + r, 1, lanes, w.period, out + (begin + r) * step);
+        some(lists, base, d, h, begin + r, 1, lanes, w.period, out + (begin + r) * step);
     for (int64_t i = end; i < y.shape[4]; ++i) one(i);
   }
 
-  // Windows that are alike are listed once and moved along.
-  void pixels(int64_t n, int64_t d, int64_t h) const {
+  void pixels(TapLists* lists, int64_t n, int64_t d, int64_t h) const {
     const char* base = x.data + n * x.strides[0];
-    const AxisTaps& row = axes[2];
-    Taps t;
-    for (int64_t w = 0; w < y.shape[4]; ++w) {
-      char* out = at(y, n, 0, d, h) + w * y.strides[4];
+    const auto sum = table();
+    char* out = at(y, n, 0, d, h);
+    for (int64_t w = 0; w < y.shape[4]; ++w, out += y.strides[4]) {
       if (taps(d, h, w) > kMostTaps) {
         large(base, d, h, w, y.shape[1], out);
         continue;
       }
-      if (w > row.begin && w < row.end && row.period == 1) {
-        for (int i = 0; i < t.count; ++i) t.tap[i] += row.advance * x.strides[4];
-      } else {
-        t.count = 0;
-        list(base, d, h, w, &t);
-      }
+      const TapList& t = list(lists, d, h, w);
       const double by = share(d, h) * (divisor != 0 ? 1 : width_count(w));
-      table()({{t.tap, nullptr}, {t.count, 0}, 1, 1, y.shape[1], out, 1, by, nullptr});
+      sum({{base + bytes(d, h, w), nullptr},
+           {t.bytes, nullptr},
+           {t.count, 0},
+           1,
+           1,
+           y.shape[1],
+           out,
+           1,
+           by,
+           nullptr});
     }
   }
 
@@ -163,11 +160,11 @@ struct SumPool {
       cost *= a.count.empty() ? 0 : *std::max_element(a.count.begin(), a.count.end());
     const bool channels = lanes == Lanes::channels;
     if (channels) cost *= y.shape[1];
-    for_output_rows(y, lanes, cost, [&](int64_t n, int64_t c, int64_t d, int64_t h) {
-      if (channels)
-        pixels(n, d, h);
-      else
-        row(n, c, d, h);
+    for_output_rows(y, lanes, cost, [&] {
+      return [this, channels, lists = TapLists(x.strides + 2, x.strides + 2)](
+                 int64_t n, int64_t c, int64_t d, int64_t h) mutable {
+        channels ? pixels(&lists, n, d, h) : row(&lists, n, c, d, h);
+      };
     });
   }
 

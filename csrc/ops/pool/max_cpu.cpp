@@ -11,8 +11,7 @@
 namespace tg {
 namespace {
 
-constexpr int kMostTaps = 256;    // listed one by one; larger windows are walked by rows
-constexpr int64_t kLongRow = 16;  // and so are windows this wide of a single output
+constexpr int64_t kLongRow = 16;  // windows this wide of a single output are walked by rows, too
 
 struct MaxPoolParams {
   PoolGeometry geometry;
@@ -24,60 +23,57 @@ struct MaxPoolParams {
 struct MaxPool {
   AxisTaps axes[3];
   View y, index, x;
+  PoolIndex kind;
   const PoolTable* table;
-  int64_t item;
+  int64_t item, step[3], flat_step[3];  // of the taps, in bytes and in flat positions
 
-  // The window of output (od, oh, ow), whose taps are listed relative to x at base, for n lanes.
-  void window(const char* base, int64_t od, int64_t oh, int64_t ow, int64_t n, int64_t lane_step,
-              int64_t index_step, char* out, int64_t* at) const {
-    const AxisTaps &d = axes[0], &h = axes[1], &w = axes[2];
-    const int64_t nd = d.count[od], nh = h.count[oh], nw = w.count[ow];
-    const int64_t taps = nd * nh * nw;  // a window lies within the plane: no overflow
-    const int64_t plane =
-        d.first[od] * x.strides[2] + h.first[oh] * x.strides[3] + w.first[ow] * x.strides[4];
-    const int64_t flat = (d.first[od] * x.shape[3] + h.first[oh]) * x.shape[4] + w.first[ow];
-    const int64_t flat_step[3] = {d.step * x.shape[3] * x.shape[4], h.step * x.shape[4], w.step};
-    const int64_t step[3] = {d.step * x.strides[2], h.step * x.strides[3], w.step * x.strides[4]};
+  int64_t taps(int64_t od, int64_t oh, int64_t ow) const {  // within the plane: no overflow
+    return axes[0].count[od] * axes[1].count[oh] * axes[2].count[ow];
+  }
+  const TapList& list(TapLists* lists, int64_t od, int64_t oh, int64_t ow) const {
+    return lists->of(axes[0].count[od], axes[1].count[oh], axes[2].count[ow]);
+  }
+  // The first tap of a window in its plane, in bytes and as a flat position.
+  int64_t bytes(int64_t od, int64_t oh, int64_t ow) const {
+    return axes[0].first[od] * x.strides[2] + axes[1].first[oh] * x.strides[3] +
+           axes[2].first[ow] * x.strides[4];
+  }
+  int64_t flat(int64_t od, int64_t oh, int64_t ow) const {
+    return (axes[0].first[od] * x.shape[3] + axes[1].first[oh]) * x.shape[4] + axes[2].first[ow];
+  }
+  void write_index(char* to, int64_t i, int64_t place) const {
+    if (kind == kIndex16)
+      reinterpret_cast<uint16_t*>(to)[i] = uint16_t(place);
+    else if (kind == kIndex32)
+      reinterpret_cast<int32_t*>(to)[i] = int32_t(place);
+    else
+      reinterpret_cast<int64_t*>(to)[i] = place;
+  }
+
+  // The window of output (od, oh, ow) of the plane at base, for n lanes.
+  void window(TapLists* lists, const char* base, int64_t od, int64_t oh, int64_t ow, int64_t n,
+              int64_t lane_step, int64_t index_step, char* out, char* at) const {
+    base += bytes(od, oh, ow);
+    const int64_t nd = axes[0].count[od], nh = axes[1].count[oh], nw = axes[2].count[ow];
+    const int64_t first = flat(od, oh, ow);
     // Rows that follow each other, in memory and in flat positions, are one.
     const bool whole = nh > 1 && step[1] == nw * step[2] && flat_step[1] == nw * flat_step[2];
     const int64_t rows = whole ? 1 : nh, length = whole ? nh * nw : nw;
-    if (taps > kMostTaps || (n == 1 && length >= kLongRow)) {
+    if (nd * nh * nw > kMostTaps || (n == 1 && length >= kLongRow)) {
       for (int64_t i = 0; i < n; ++i) {
         int64_t tap[3];
         table->max_window[int(x.dtype)](
-            {base + plane + i * lane_step * item, {nd, rows, length}, {step[0], step[1], step[2]}},
+            {base + i * lane_step * item, {nd, rows, length}, {step[0], step[1], step[2]}},
             out + i * item, tap);
-        at[i] = flat + i * index_step + tap[0] * flat_step[0] + tap[1] * flat_step[1] +
-                tap[2] * flat_step[2];
+        write_index(at, i,
+                    first + i * index_step + tap[0] * flat_step[0] + tap[1] * flat_step[1] +
+                        tap[2] * flat_step[2]);
       }
       return;
     }
-    Taps t;
-    list(base, od, oh, ow, &t);
-    table->max[int(x.dtype)]({t.tap, t.offset, t.count, lane_step, index_step, n, out, at});
-  }
-
-  struct Taps {
-    const char* tap[kMostTaps];
-    int64_t offset[kMostTaps];
-    int count = 0;
-  };
-  // The taps of an output relative to x at base, and their flat positions.
-  void list(const char* base, int64_t od, int64_t oh, int64_t ow, Taps* t) const {
-    const int64_t at[3] = {od, oh, ow};
-    for (int64_t i = 0; i < axes[0].count[od]; ++i)
-      for (int64_t j = 0; j < axes[1].count[oh]; ++j)
-        for (int64_t k = 0; k < axes[2].count[ow]; ++k, ++t->count) {
-          const int64_t tap[3] = {i, j, k};
-          int64_t flat = 0, bytes = 0;
-          for (int a = 0; a < 3; ++a) {
-            const int64_t place = axes[a].first[at[a]] + tap[a] * axes[a].step;
-            flat = flat * x.shape[2 + a] + place;
-            bytes += place * x.strides[2 + a];
-          }
-          t->tap[t->count] = base + bytes;
-          t->offset[t->count] = flat;
-        }
+    const TapList& t = list(lists, od, oh, ow);
+    table->max[kind][int(x.dtype)](
+        {base, t.bytes, t.places, t.count, lane_step, index_step, n, out, first, at});
   }
 
   char* out(const View& v, int64_t n, int64_t c, int64_t od, int64_t oh, int64_t ow) const {
@@ -86,43 +82,48 @@ struct MaxPool {
   }
 
   // A row of outputs of one channel: lanes along the width.
-  void row(int64_t n, int64_t c, int64_t od, int64_t oh) const {
+  void row(TapLists* lists, int64_t n, int64_t c, int64_t od, int64_t oh) const {
     const AxisTaps& w = axes[2];
     const char* base = x.data + n * x.strides[0] + c * x.strides[1];
     const auto some = [&](int64_t ow, int64_t count) {
-      window(base, od, oh, ow, count, w.advance, w.advance, out(y, n, c, od, oh, ow),
-             reinterpret_cast<int64_t*>(out(index, n, c, od, oh, ow)));
+      window(lists, base, od, oh, ow, count, w.advance, w.advance, out(y, n, c, od, oh, ow),
+             out(index, n, c, od, oh, ow));
     };
     for (int64_t ow = 0; ow < w.begin; ++ow) some(ow, 1);
     if (w.begin < w.end) some(w.begin, w.end - w.begin);
     for (int64_t ow = w.end; ow < y.shape[4]; ++ow) some(ow, 1);
   }
 
-  // A row of outputs of all channels: lanes along the channels. Windows that are alike are listed
-  // once and moved along.
-  void pixels(int64_t n, int64_t od, int64_t oh) const {
+  // A row of outputs of all channels: lanes along the channels.
+  void pixels(TapLists* lists, int64_t n, int64_t od, int64_t oh) const {
     const AxisTaps& w = axes[2];
     const char* base = x.data + n * x.strides[0];
-    const auto y_at = [&](int64_t ow) { return out(y, n, 0, od, oh, ow); };
-    const auto index_at = [&](int64_t ow) {
-      return reinterpret_cast<int64_t*>(out(index, n, 0, od, oh, ow));
-    };
+    char *to = out(y, n, 0, od, oh, 0), *at = out(index, n, 0, od, oh, 0);
     const auto one = [&](int64_t ow) {
-      window(base, od, oh, ow, x.shape[1], 1, 0, y_at(ow), index_at(ow));
+      window(lists, base, od, oh, ow, x.shape[1], 1, 0, to + ow * y.strides[4],
+             at + ow * index.strides[4]);
     };
     int64_t ow = 0;
     for (; ow < w.begin; ++ow) one(ow);
-    if (w.begin < w.end && x.shape[1] > 1 && w.period == 1 &&
-        axes[0].count[od] * axes[1].count[oh] * w.count[ow] <= kMostTaps) {
-      Taps t;
-      list(base, od, oh, ow, &t);
+    if (w.begin < w.end && x.shape[1] > 1 && w.period == 1 && taps(od, oh, ow) <= kMostTaps) {
+      const TapList& t = list(lists, od, oh, ow);
+      MaxTaps pixel{base + bytes(od, oh, ow),
+                    t.bytes,
+                    t.places,
+                    t.count,
+                    1,
+                    0,
+                    x.shape[1],
+                    to + ow * y.strides[4],
+                    flat(od, oh, ow),
+                    at + ow * index.strides[4]};
+      const auto max = table->max[kind][int(x.dtype)];
       for (; ow < w.end; ++ow) {
-        table->max[int(x.dtype)](
-            {t.tap, t.offset, t.count, 1, 0, x.shape[1], y_at(ow), index_at(ow)});
-        for (int i = 0; i < t.count; ++i) {
-          t.tap[i] += w.advance * x.strides[4];
-          t.offset[i] += w.advance;
-        }
+        max(pixel);
+        pixel.base += w.advance * x.strides[4];
+        pixel.first += w.advance;
+        pixel.y += y.strides[4];
+        pixel.index += index.strides[4];
       }
     }
     for (; ow < y.shape[4]; ++ow) one(ow);
@@ -131,10 +132,19 @@ struct MaxPool {
 
 // views: y, index, x; five axes each, lanes contiguous.
 void max_pool_kernel(const MaxPoolParams& params, const View* views) {
-  MaxPool pool{{}, views[0], views[1], views[2], kernels().row->pool, itemsize(views[2].dtype)};
-  int64_t taps = 1;
-  for (int i = 0; i < 3; ++i) {
+  MaxPool pool{};
+  pool.y = views[0];
+  pool.index = views[1];
+  pool.x = views[2];
+  pool.kind = pool_index(pool.x.shape[2] * pool.x.shape[3] * pool.x.shape[4]);
+  pool.table = kernels().row->pool;
+  pool.item = itemsize(pool.x.dtype);
+  int64_t taps = 1, plane = 1;
+  for (int i = 2; i >= 0; --i) {
     pool.axes[i] = taps_of_outputs(params.geometry, i);
+    pool.step[i] = pool.axes[i].step * pool.x.strides[2 + i];
+    pool.flat_step[i] = pool.axes[i].step * plane;
+    plane *= pool.x.shape[2 + i];
     int64_t most = 0;
     for (const int64_t count : pool.axes[i].count) {
       check(count > 0, ErrorKind::value, params.op, ": a window holds nothing but padding, kernel ",
@@ -147,11 +157,11 @@ void max_pool_kernel(const MaxPoolParams& params, const View* views) {
   }
   const bool channels = params.lanes == Lanes::channels;
   const int64_t cost = taps * pool.y.shape[4] * (channels ? pool.y.shape[1] : 1);
-  for_output_rows(pool.y, params.lanes, cost, [&](int64_t n, int64_t c, int64_t d, int64_t h) {
-    if (channels)
-      pool.pixels(n, d, h);
-    else
-      pool.row(n, c, d, h);
+  for_output_rows(pool.y, params.lanes, cost, [&] {
+    return [&pool, channels, lists = TapLists(pool.step, pool.flat_step)](
+               int64_t n, int64_t c, int64_t d, int64_t h) mutable {
+      channels ? pool.pixels(&lists, n, d, h) : pool.row(&lists, n, c, d, h);
+    };
   });
 }
 
@@ -159,7 +169,8 @@ py::object run_max(const PoolName& op, const View& x, const PoolGeometry& geomet
   const int rank = x.ndim - 2;
   const MaxPoolParams params{geometry, lanes_of(x), op};
   const PoolResult y(op, x.dtype, x, params.lanes, geometry.out + 3 - rank);
-  const PoolResult index(op, DType::i64, x, params.lanes, geometry.out + 3 - rank);
+  const PoolIndex kind = pool_index(geometry.in[0] * geometry.in[1] * geometry.in[2]);
+  const PoolResult index(op, kIndexTypes[kind], x, params.lanes, geometry.out + 3 - rank);
   if (y.out.view.size() > 0) {
     py::object keep;
     const View operand =

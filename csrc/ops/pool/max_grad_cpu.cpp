@@ -45,85 +45,104 @@ void for_planes(const IndexParams& p, F&& f) {
   });
 }
 
-void check_inside(const IndexParams& p, const std::atomic<bool>& outside, const View& index) {
+// Calls f with the type of the indices.
+template <class F>
+void dispatch_index(DType t, F&& f) {
+  if (t == kIndexTypes[kIndex16]) return f(type_tag<uint16_t>{});
+  t == kIndexTypes[kIndex32] ? f(type_tag<int32_t>{}) : f(type_tag<int64_t>{});
+}
+
+// A negative index is beyond any plane.
+bool is_inside(const IndexParams& p, int64_t at) { return uint64_t(at) < uint64_t(p.inputs); }
+
+template <class I>
+void check_inside(const IndexParams& p, const std::atomic<bool>& outside, const I* at) {
   if (!outside) return;
-  const int64_t* at = index.ptr<int64_t>();
-  while (uint64_t(*at) < uint64_t(p.inputs)) ++at;
-  fail(ErrorKind::index, p.op, ": index ", *at, " is outside the input plane, which has ", p.inputs,
-       " elements");
+  while (is_inside(p, int64_t(*at))) ++at;
+  fail(ErrorKind::index, p.op, ": index ", int64_t(*at), " is outside the input plane, which has ",
+       p.inputs, " elements");
+}
+
+template <class T, class I>
+void scatter(const IndexParams& p, const View* views) {
+  const Planes in(p, p.inputs), out(p, p.outputs);
+  const I* index = views[2].ptr<I>();
+  std::atomic<bool> outside{false};
+  for_planes(p, [&](int64_t n, int64_t first, int64_t last) {
+    T* gx = views[0].ptr<T>() + n * in.n;
+    const T* g = views[1].ptr<T>() + n * out.n;
+    const I* at = index + n * out.n;
+    if (p.lanes == Lanes::width) {  // one plane
+      T* const plane = gx + first * in.c;
+      fill_zero(plane, p.inputs);
+      g += first * out.c;
+      at += first * out.c;
+      bool bad = false;
+      for (int64_t o = 0; o < p.outputs; ++o) {
+        const bool inside = is_inside(p, int64_t(at[o]));
+        bad = bad || !inside;
+        if (inside) plane[at[o]] += g[o];
+      }
+      if (bad) outside = true;
+      return;
+    }
+    for (int64_t i = 0; i < p.inputs; ++i)
+      fill_zero(gx + i * in.position + first, last - first);
+    for (int64_t o = 0; o < p.outputs; ++o)
+      for (int64_t c = first; c < last; ++c) {
+        const int64_t from = o * out.position + c * out.c, to = int64_t(at[from]);
+        if (is_inside(p, to))
+          gx[to * in.position + c * in.c] += g[from];
+        else
+          outside = true;
+      }
+  });
+  check_inside(p, outside, index);
 }
 
 // views: gx, g, index; packed planes.
 void grad_kernel(const IndexParams& p, const View* views) {
-  const Planes in(p, p.inputs), out(p, p.outputs);
-  const int64_t* index = views[2].ptr<int64_t>();
-  std::atomic<bool> outside{false};
-  const auto scatter = [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for_planes(p, [&](int64_t n, int64_t first, int64_t last) {
-      T* gx = views[0].ptr<T>() + n * in.n;
-      const T* g = views[1].ptr<T>() + n * out.n;
-      const int64_t* at = index + n * out.n;
-      if (p.lanes == Lanes::width) {  // one plane
-        T* const plane = gx + first * in.c;
-        fill_zero(plane, p.inputs);
-        g += first * out.c;
-        at += first * out.c;
-        bool bad = false;
-        for (int64_t o = 0; o < p.outputs; ++o) {
-          const bool inside = uint64_t(at[o]) < uint64_t(p.inputs);
-          bad = bad || !inside;
-          if (inside) plane[at[o]] += g[o];
-        }
-        if (bad) outside = true;
-        return;
-      }
-      for (int64_t i = 0; i < p.inputs; ++i) fill_zero(gx + i * in.position + first, last - first);
-      for (int64_t o = 0; o < p.outputs; ++o)
-        for (int64_t c = first; c < last; ++c) {
-          const int64_t from = o * out.position + c * out.c, to = at[from];
-          if (uint64_t(to) < uint64_t(p.inputs))
-            gx[to * in.position + c * in.c] += g[from];
-          else
-            outside = true;
-        }
+  dispatch_compute(views[0].dtype, [&](auto value) {
+    dispatch_index(views[2].dtype, [&](auto place) {
+      scatter<typename decltype(value)::type, typename decltype(place)::type>(p, views);
     });
-  };
-  if (views[0].dtype == DType::f64)
-    scatter(type_tag<double>{});
-  else
-    scatter(type_tag<float>{});
-  check_inside(p, outside, views[2]);
+  });
+}
+
+template <class T, class I>
+void pick(const IndexParams& p, const View* views) {
+  const Planes in(p, p.inputs), out(p, p.outputs);
+  const I* index = views[2].ptr<I>();
+  std::atomic<bool> outside{false};
+  for_planes(p, [&](int64_t n, int64_t first, int64_t last) {
+    T* y = views[0].ptr<T>() + n * out.n;
+    const T* x = views[1].ptr<T>() + n * in.n;
+    const I* at = index + n * out.n;
+    for (int64_t o = 0; o < p.outputs; ++o)
+      for (int64_t c = first; c < last; ++c) {
+        const int64_t to = o * out.position + c * out.c, from = int64_t(at[to]);
+        if (is_inside(p, from))
+          y[to] = x[from * in.position + c * in.c];
+        else
+          outside = true;
+      }
+  });
+  check_inside(p, outside, index);
 }
 
 // views: y, x, index; packed planes.
 void gather_kernel(const IndexParams& p, const View* views) {
-  const Planes in(p, p.inputs), out(p, p.outputs);
-  const int64_t* index = views[2].ptr<int64_t>();
-  std::atomic<bool> outside{false};
-  dispatch_width(views[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    for_planes(p, [&](int64_t n, int64_t first, int64_t last) {
-      T* y = views[0].ptr<T>() + n * out.n;
-      const T* x = views[1].ptr<T>() + n * in.n;
-      const int64_t* at = index + n * out.n;
-      for (int64_t o = 0; o < p.outputs; ++o)
-        for (int64_t c = first; c < last; ++c) {
-          const int64_t to = o * out.position + c * out.c, from = at[to];
-          if (uint64_t(from) < uint64_t(p.inputs))
-            y[to] = x[from * in.position + c * in.c];
-          else
-            outside = true;
-        }
+  dispatch_width(views[0].dtype, [&](auto value) {
+    dispatch_index(views[2].dtype, [&](auto place) {
+      pick<typename decltype(value)::type, typename decltype(place)::type>(p, views);
     });
   });
-  check_inside(p, outside, views[2]);
 }
 
 View read_indices(const PoolName& op, py::handle h, int rank) {
   const View index = view_of(h, op, "indices");
-  check(index.dtype == DType::i64, ErrorKind::dtype, op, ": indices must be int64, got ",
-        dtype_name(index.dtype));
+  check(std::count(kIndexTypes, kIndexTypes + kPoolIndices, index.dtype) == 1, ErrorKind::dtype, op,
+        ": indices must be uint16, int32 or int64, got ", dtype_name(index.dtype));
   check(index.ndim == rank + 2, ErrorKind::shape, op, ": indices must have ", rank,
         " spatial axes, got shape ", shape_of(index));
   return index;
@@ -157,7 +176,7 @@ py::object max_pool_grad(py::handle g_array, py::handle indices, py::handle in_s
     const DType t = compute_dtype(g.dtype);
     run(grad_kernel, params,
         {gx.view(), pool_operand(op, g, t, lanes, Pack::planes, &keep[0]),
-         pool_operand(op, index, DType::i64, lanes, Pack::planes, &keep[1])},
+         pool_operand(op, index, index.dtype, lanes, Pack::planes, &keep[1])},
         g.size() + gx.out.view.size());
   }
   return gx.finish();
@@ -177,7 +196,7 @@ py::object max_pool_gather(py::handle x_array, py::handle indices) {
     py::object keep[2];
     run(gather_kernel, index_params(op, index, x.shape + 2, rank, lanes),
         {y.view(), pool_operand(op, x, compute_dtype(x.dtype), lanes, Pack::planes, &keep[0]),
-         pool_operand(op, index, DType::i64, lanes, Pack::planes, &keep[1])},
+         pool_operand(op, index, index.dtype, lanes, Pack::planes, &keep[1])},
         index.size(), Arithmetic::exact);
   }
   return y.finish();

@@ -58,6 +58,27 @@ View pool_operand(const char* op, const View& x, DType t, Lanes lanes, Pack pack
   return five_axes(copy.view);
 }
 
+TapLists::TapLists(const int64_t* bytes, const int64_t* places) {
+  std::copy_n(bytes, 3, bytes_);
+  std::copy_n(places, 3, places_);
+}
+
+const TapList& TapLists::of(int64_t d, int64_t h, int64_t w) {
+  const int64_t size[3] = {d, h, w};
+  for (int i = 0; i < std::min(count_, kLists); ++i)
+    if (std::equal(size, size + 3, lists_[i].size)) return lists_[i];
+  TapList& list = lists_[count_++ % kLists];
+  std::copy_n(size, 3, list.size);
+  list.count = 0;
+  for (int64_t i = 0; i < d; ++i)
+    for (int64_t j = 0; j < h; ++j)
+      for (int64_t k = 0; k < w; ++k, ++list.count) {
+        list.bytes[list.count] = i * bytes_[0] + j * bytes_[1] + k * bytes_[2];
+        list.places[list.count] = i * places_[0] + j * places_[1] + k * places_[2];
+      }
+  return list;
+}
+
 PoolResult::PoolResult(const char* op, DType dtype, const View& like, Lanes lanes,
                        const int64_t* spatial, Pack pack) {
   int64_t shape[kMaxDims];

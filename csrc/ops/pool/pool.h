@@ -5,6 +5,7 @@
 
 #include "core/array.h"
 #include "core/parallel.h"
+#include "cpu/isa/row.h"
 
 namespace tg {
 
@@ -55,6 +56,14 @@ View five_axes(const View& x);
 // What must be contiguous: the lanes, or everything (positions of a plane follow each other).
 enum class Pack { lanes, planes };
 
+// The narrowest type of indices that counts so many positions, and its dtype.
+inline PoolIndex pool_index(int64_t positions) {
+  return positions <= int64_t(1) << 16  ? kIndex16
+         : positions < int64_t(1) << 31 ? kIndex32
+                                        : kIndex64;
+}
+constexpr DType kIndexTypes[kPoolIndices] = {DType::u16, DType::i32, DType::i64};
+
 // x in dtype t, packed, copied where it has to be; five axes.
 View pool_operand(const char* op, const View& x, DType t, Lanes lanes, Pack pack, py::object* keep);
 
@@ -68,13 +77,37 @@ struct PoolResult {
   py::object finish() const;
 };
 
-// Calls f(n, c, d, h) for every row of the outputs y, or with c = 0 for the rows of all channels
-// together; cost: of one row.
-template <class F>
-void for_output_rows(const View& y, Lanes lanes, int64_t cost, F&& f) {
+constexpr int64_t kMostTaps = 256;  // listed one by one; larger windows are walked by rows
+
+// The taps of a window in row-major order, from its first one on.
+struct TapList {
+  int64_t size[3];  // of the window, which may be cut off at an edge
+  int count;
+  int64_t bytes[kMostTaps], places[kMostTaps];  // places: in the flat plane
+};
+
+// Lists that a thread has made: windows are alike but for the edges.
+class TapLists {
+ public:
+  // What a step along each axis is, in bytes and in places.
+  TapLists(const int64_t* bytes, const int64_t* places);
+  const TapList& of(int64_t d, int64_t h, int64_t w);
+
+ private:
+  static constexpr int kLists = 8;
+  int64_t bytes_[3], places_[3];
+  int count_ = 0;
+  TapList lists_[kLists];
+};
+
+// For every thread makes f = make() and calls f(n, c, d, h) for every row of the outputs y that it
+// takes, or with c = 0 for the rows of all channels together; cost: of one row.
+template <class Make>
+void for_output_rows(const View& y, Lanes lanes, int64_t cost, Make&& make) {
   const int64_t c = lanes == Lanes::channels ? 1 : y.shape[1], d = y.shape[2], h = y.shape[3];
   const int64_t grain = 32768 / (cost > 0 ? cost : 1);
   parallel_for(y.shape[0] * c * d * h, grain, [&](int64_t begin, int64_t end) {
+    auto f = make();
     int64_t ih = begin % h, id = begin / h % d, ic = begin / h / d % c, in = begin / h / d / c;
     for (int64_t i = begin; i < end; ++i) {
       f(in, ic, id, ih);

@@ -164,9 +164,10 @@ KERNELS = [
     _k(
         "max_pool",
         "x, kernel, stride, padding, dilation, ceil_mode",
-        "y, indices: int64",
+        "y, indices: uint16 | int32 | int64",
         "real",
-        "First maximum of each window, NaN wins; indices are flat within a channel's input plane.",
+        "First maximum of each window, NaN wins; indices are flat within a channel's input plane,"
+        " of the narrowest type that counts it.",
     ),
     _k(
         "max_pool_grad",
@@ -200,7 +201,7 @@ KERNELS = [
         "Window i covers floor(i*in/out) to ceil((i+1)*in/out).",
     ),
     _k("adaptive_avg_pool_grad", "g, in_spatial", "gx", "float", "Adjoint of adaptive_avg_pool."),
-    _k("adaptive_max_pool", "x, out_spatial", "y, indices: int64", "real", "As max_pool."),
+    _k("adaptive_max_pool", "x, out_spatial", "y, indices", "real", "As max_pool."),
     # --- normalisation: statistics are over every axis but 1 (batch) or per (n, group)
     _k(
         "batch_norm",

@@ -13,7 +13,7 @@ from .. import dtypes, kernels
 from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from .conv import per_axis
-from .rules import constant, explicit, linear, record
+from .rules import constant, convert, explicit, linear, record
 from .shape import squeeze, unsqueeze
 
 
@@ -29,7 +29,7 @@ class _Average(NamedTuple):
 
 
 # --- rules ----------------------------------------------------------------------------------------
-# The places of the maxima are an input, so that a change in place before backward is noticed.
+# The places of the maxima are an input, in the narrow type that the kernels count with.
 def _scatter(g: Tensor, indices: Tensor, spatial: tuple[int, ...]) -> Tensor:
     y = kernels.of(g._array).max_pool_grad(g._array, indices._array, spatial)
     return record(SCATTER, y, (g, indices))
@@ -116,9 +116,11 @@ def _max_pool(
 def _with_indices(x: Tensor, y: Any, indices: Any, input: Tensor, wanted: bool) -> Any:
     where = constant(indices)
     out = record(MAX_POOL, y, (x, where))
-    if input.ndim < x.ndim:
-        out, where = squeeze(out, 0), squeeze(where, 0)
-    return (out, where) if wanted else out
+    out = squeeze(out, 0) if input.ndim < x.ndim else out
+    if not wanted:
+        return out
+    where = convert(where, dtypes.int64)
+    return out, squeeze(where, 0) if input.ndim < x.ndim else where
 
 
 def _avg_pool(

@@ -25,6 +25,22 @@ def _first_maximum(values):
     return np.argmax(values, axis=-1)
 
 
+def _narrow(indices, x):
+    """indices into the planes of x, in the narrowest of three types that counts them."""
+    positions = math.prod(x.shape[2:])
+    wide = np.int32 if positions < 1 << 31 else np.int64
+    return indices.astype(np.uint16 if positions <= 1 << 16 else wide)
+
+
+def _check_indices(op, indices, spatial):
+    if indices.dtype not in (np.uint16, np.int32, np.int64):
+        raise errors.DTypeError(
+            f"{op}: indices must be uint16, int32 or int64, got {indices.dtype}"
+        )
+    places = np.where(indices < 0, np.iinfo(np.int64).max, indices.astype(np.int64))
+    require_index(op, places, math.prod(spatial))
+
+
 @quiet
 def max_pool(x, kernel, stride, padding, dilation, ceil_mode):
     """y (N, C, *out) and its indices into the flat input plane; first maximum wins, NaN over all.
@@ -50,17 +66,13 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode):
         wins = (indices < 0) | (value > y) | ((value != value) & (y == y))
         y = np.where(inside & wins, value, y)
         indices = np.where(inside & wins, flat, indices)
-    return rounded(y, x.dtype), indices
-
-
-def _check_plane(op, indices, spatial):
-    require_index(op, np.where(indices < 0, np.iinfo(np.int64).max, indices), math.prod(spatial))
+    return rounded(y, x.dtype), _narrow(indices, x)
 
 
 @quiet
 def max_pool_grad(g, indices, in_spatial):
     """gx (N, C, *in_spatial): g (N, C, *out) added at indices of each plane, in output order."""
-    _check_plane("max_pool_grad", indices, in_spatial)
+    _check_indices("max_pool_grad", indices, in_spatial)
     n, c = g.shape[:2]
     gx = np.zeros((n, c, math.prod(in_spatial)), compute_dtype(g.dtype))
     sample, channel = np.ogrid[:n, :c]
@@ -71,7 +83,7 @@ def max_pool_grad(g, indices, in_spatial):
 
 def max_pool_gather(x, indices):
     """y[n, c, o] = x[n, c].flat[indices[n, c, o]], shape of indices."""
-    _check_plane("max_pool_gather", indices, x.shape[2:])
+    _check_indices("max_pool_gather", indices, x.shape[2:])
     y = np.take_along_axis(flatten_plane(x), flatten_plane(indices), axis=2)
     return y.reshape(indices.shape)
 
@@ -159,4 +171,4 @@ def adaptive_max_pool(x, out_spatial):
     for position, window in _adaptive_windows("adaptive_max_pool", spatial, out_spatial):
         best = _first_maximum(flatten_plane(widen(x[(..., *window)])))
         indices[(..., *position)] = plane[window].reshape(-1)[best]
-    return max_pool_gather(x, indices), indices
+    return max_pool_gather(x, indices), _narrow(indices, x)
