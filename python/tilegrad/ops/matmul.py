@@ -35,12 +35,9 @@ def _matmul_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> 
 
 def _linear_fused(g: Tensor, need: Any, saved: Any, params: Any, nodes: Any) -> Any:
     x, w = saved[:2]
-    rows, gx, gw = _rows(g)._array, None, None
-    k = kernels.of(w)
-    if need[0]:
-        gx = _new(k.matmul(rows, w) if x.ndim == 2 else k.matmul(rows, w).reshape(x.shape))
-    if need[1]:
-        gw = _new(k.matmul(rows.T, x if x.ndim == 2 else _rows(_new(x))._array))
+    rows, k = _rows(g)._array, kernels.of(w)
+    gx = _new(k.matmul(rows, w).reshape(x.shape)) if need[0] else None
+    gw = _new(k.matmul(rows.T, _rows(_new(x))._array)) if need[1] else None
     if len(need) == 2:
         return gx, gw
     return gx, gw, _new(k.reduce(_SUM, rows, (0,), False)) if need[2] else None

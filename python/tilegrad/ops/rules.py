@@ -80,8 +80,8 @@ def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
         return g
     lead = len(have) - len(shape)
     axes = tuple(i for i in range(len(have)) if i < lead or (shape[i - lead] == 1 and have[i] != 1))
-    a = kernels.of(g._array).reduce(_SUM, g._array, axes, len(axes) > lead)
-    return record(SUM_TO, a if a.shape == shape else a.reshape(shape), (g,), have)
+    a = kernels.of(g._array).reduce(_SUM, g._array, axes, True)
+    return record(SUM_TO, a.reshape(shape), (g,), have)
 
 
 def _sum_to_vjp(g: Tensor, need: Any, inputs: Any, out: Any, have: Any, nodes: Any) -> Any:
