@@ -32,10 +32,12 @@ class Row(NamedTuple):
     peers: tuple[str, ...] | None = None
 
 
-def _set_up(peer: str, make: Callable[[], Callable[[], Any]]) -> Any:
+def _set_up(
+    peer: str, request: list[Any], make: Callable[[str, list[Any]], Callable[[], Any]]
+) -> Any:
     """The call, after it was made once; of another library, the message of what it raises."""
     try:
-        call = make()
+        call = make(peer, request)
         call()
     except Exception as e:
         if peer.startswith("tilegrad"):
@@ -58,7 +60,7 @@ def _serve(peer: str, make: Callable[[str, list[Any]], Callable[[], Any]]) -> No
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, list):
-            answer: Any = _set_up(peer, lambda: make(peer, request))
+            answer: Any = _set_up(peer, request, make)
             if not isinstance(answer, str):
                 call, calls, answer = answer, 1, 0.0
                 while sample(calls) * calls < 2e-3:
