@@ -37,11 +37,11 @@ class Row(NamedTuple):
     peers: tuple[str, ...] | None = None
 
 
-def _set_up(peer: str, make: Callable[[], Callable[[], Any] | None]) -> Any:
+def _set_up(peer: str, request: list[Any], make: Make) -> Any:
     """The call, after it was made once, or None; of another library, the message of what it
     raises."""
     try:
-        call = make()
+        call = make(peer, request)
         if call is not None:
             call()
     except Exception as e:
@@ -86,7 +86,7 @@ def _serve(peer: str, make: Make) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, list):
-            answer: Any = _set_up(peer, lambda: make(peer, request))
+            answer: Any = _set_up(peer, request, make)
             if callable(answer):
                 call, calls, answer = answer, 1, True
                 while sample(calls) * calls < 2e-3:

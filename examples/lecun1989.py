@@ -115,7 +115,7 @@ def train(variant, train_set, test_set, seed):
 
 
 def picture(curves, file):
-    """Over the passes: the mean of each variant, dotted on its training set, and the seeds' range."""
+    """Over the passes: the mean of each variant, dotted for its training set, and the range."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
