@@ -243,7 +243,9 @@ def test_the_ladder(monkeypatch):
         assert {r.threads for r in rungs if not r.impl} == {1, threads}
         assert kernels.host.num_threads() == threads
     why = {r.impl: r.why for r in bench.ladder(layer, dtype="float64", budget=0.0)}
-    assert why["winograd_2x3"] == "needs 3 x 3 taps, strides of 1 and no float64" and not why["direct"]
+    assert (
+        why["winograd_2x3"] == "needs 3 x 3 taps, strides of 1 and no float64" and not why["direct"]
+    )
     assert list(bench.ladder(CASE, budget=0.0)) == []
     monkeypatch.setattr(bench.ladder.__globals__["reference"], "matmul", lambda a, b: 2 * (a @ b))
     assert all("WRONG" in r.why for r in bench.ladder(product, budget=0.0) if r.impl == "naive")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import tilegrad as tg
-from tilegrad import cases, nn, optim
+from tilegrad import cases, kernels, nn, optim
 from tilegrad.errors import CaptureError
 from tilegrad.nn import functional as F
+from tilegrad.testing import assert_close
 
 CASES = [c for c in cases.all_cases() if not c.bench]
 
@@ -463,3 +464,28 @@ def test_explain():
     f(tg.ones(3, 4))
     text = f.explain()
     assert "mul" in text and "relu" in text and "float32[3, 4]" in text and __file__ in text
+
+
+def test_the_reference_is_not_captured():
+    f = tg.capture(lambda x: x.exp())
+    x = tg.linspace(0.0, 1.0, 5)
+    y = [f(x), f(x)][1]
+    with kernels.use("reference"):
+        assert_close(f(x), y)
+    assert same(f(x).numpy(), y.numpy())
+
+
+def test_large_chains_run_block_by_block():
+    def f(x, y):
+        z = (x * 2.0 + y).tanh()
+        return z * y, (z - x).relu().sum()
+
+    g = tg.capture(f)
+    for shape in ((70001,), (3, 1000, 41)):
+        x, y = tg.randn(*shape), tg.randn(*shape)
+        for _ in range(3):
+            x = x + 1.0
+            assert all(same(a.numpy(), b.numpy()) for a, b in zip(f(x, y), g(x, y), strict=True))
+    assert "@block" in g.explain()
+    t = tg.randn(300, 400).t()  # any dense order of memory
+    assert all(same(a.numpy(), b.numpy()) for a, b in zip(f(t, t), g(t, t), strict=True))

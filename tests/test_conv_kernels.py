@@ -364,8 +364,8 @@ ERRORS = {
     "impl": (
         lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, "fast"),
         errors.ValueError,
-        "conv2d: impl must be '' or one of covering, pointwise, patches, winograd_4x3, winograd_2x3, "
-        "winograd_2x5, winograd_4x3_by_2, depthwise, direct, plain; got 'fast'"),
+        "conv2d: impl must be '' or one of covering, pointwise, patches, winograd_4x3, "
+        "winograd_2x3, winograd_2x5, winograd_4x3_by_2, depthwise, direct, plain; got 'fast'"),
     "impl that does not apply": (
         lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, impl="winograd_4x3"),
         errors.ValueError, "conv2d: impl='winograd_4x3' does not apply: it needs 3 x 3 taps, "

@@ -86,8 +86,7 @@ void scatter(const IndexParams& p, const View* views) {
       if (bad) outside = true;
       return;
     }
-    for (int64_t i = 0; i < p.inputs; ++i)
-      fill_zero(gx + i * in.position + first, last - first);
+    for (int64_t i = 0; i < p.inputs; ++i) fill_zero(gx + i * in.position + first, last - first);
     for (int64_t o = 0; o < p.outputs; ++o)
       for (int64_t c = first; c < last; ++c) {
         const int64_t from = o * out.position + c * out.c, to = int64_t(at[from]);

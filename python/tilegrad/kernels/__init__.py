@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import DeviceError
+from ..recording import epoch
 
 _MODULES = {"cpu": "tilegrad._cpu", "reference": "tilegrad.kernels.reference"}
 
@@ -47,7 +48,9 @@ def use(name: str) -> Iterator[Any]:
     """Serves arrays on the host from ``"cpu"`` or ``"reference"`` inside the with block."""
     global host
     before, host = host, _load(name)
+    epoch[0] += 1
     try:
         yield host
     finally:
         host = before
+        epoch[0] += 1
