@@ -21,9 +21,9 @@ constexpr int64_t kGradBytes = 256 << 10;    // of sums that stay there beside a
 constexpr int64_t kGradChunks = 8;           // of narrow blocks, with sums of their own
 constexpr int64_t kFar = 8;                  // dilation beyond which images fall into too many
 
-class Winograd : WinogradTiles {
+class Winograd : TileTransforms {
  public:
-  using WinogradTiles::WinogradTiles;
+  using TileTransforms::TileTransforms;
 
   bool run() {
     for (int64_t group = 0; group < p_.groups; ++group)

@@ -36,9 +36,9 @@ struct Transformed {
   }
 };
 
-class WinogradTiles {
+class TileTransforms {
  public:
-  WinogradTiles(const ConvParams& p, const View* v, const WinogradTable& t)
+  TileTransforms(const ConvParams& p, const View* v, const WinogradTable& t)
       : p_(p),
         v_(v),
         t_(t),
