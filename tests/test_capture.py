@@ -354,47 +354,6 @@ def test_parameters_are_not_kept_alive():
     assert gone() is None
 
 
-def test_shapes_numbers_and_structures():
-    f = tg.capture(lambda x, n, pair=(0.0,), **more: {"y": [x * n + pair[0]], "n": n, **more})
-    for n in (1, 2, 2.0, 2):
-        for shape in ((2,), (3,), (2, 2)):
-            x = tg.ones(*shape)
-            r = f(x, n, pair=(x, 1), k="a")
-            assert r["y"][0].tolist() == (x * n + x).tolist()
-            assert (r["n"], r["k"], type(r["n"])) == (n, "a", type(n))
-    x = tg.ones(3)
-    assert f(x, 1)["y"][0].tolist() == [1.0] * 3
-    assert tg.capture(lambda a, b: a + b)(x, x).tolist() == [2.0] * 3
-
-
-def test_the_same_tensor_twice():
-    f = tg.capture(lambda a, b: a * 2.0 + b)
-    x, y = tg.ones(2), tg.full((2,), 5.0)
-    assert [f(x, x).tolist(), f(x, x).tolist()] == [[3.0, 3.0]] * 2
-    assert [f(x, y).tolist(), f(y, x).tolist()] == [[7.0, 7.0], [11.0, 11.0]]
-
-
-def test_arguments_that_share_memory():
-    base = tg.arange(6).float()
-    f = tg.capture(lambda a, b: a + b)
-    assert f(base[:4], base[2:]).tolist() == [2, 4, 6, 8]
-    x, y = tg.ones(4), tg.zeros(4)
-    assert f(x, y).tolist() == [1.0] * 4
-    assert f(base[:4], base[2:]).tolist() == [2, 4, 6, 8]
-
-
-def test_a_method():
-    class Scaled:
-        factor = tg.full((1,), 3.0)
-
-        @tg.capture
-        def times(self, x):
-            return x * self.factor
-
-    s = Scaled()
-    assert [s.times(tg.ones(2)).tolist() for _ in range(3)] == [[3.0, 3.0]] * 3
-
-
 def test_in_place_changes_are_counted():
     w = tg.ones(2, requires_grad=True)
     optimizer = optim.SGD([w], lr=0.1)

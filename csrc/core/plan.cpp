@@ -59,21 +59,16 @@ struct Gradient {
 };
 
 struct Guard {
-  PyObject *cell_or_dict, *key, *value;  // owned; key nullptr: a closure's cell
+  py::object cell_or_dict, key, value;  // no key: a closure's cell; no value: weak
+  py::weakref weak;
+  PyObject* expected() const { return value ? value.ptr() : referent(weak); }
 };
 
 }  // namespace
 
 class Plan : public Recording {
  public:
-  ~Plan() {
-    pool_free(memory_);
-    for (Guard& g : guards_) {
-      Py_XDECREF(g.cell_or_dict);
-      Py_XDECREF(g.key);
-      Py_XDECREF(g.value);
-    }
-  }
+  ~Plan() { pool_free(memory_); }
 
   // sources: (array, argument or -1, tensor or None, whether it is its gradient, whether the tensor
   // is a leaf that requires grad) in the order of precedence. outputs: arrays made by recorded
@@ -103,9 +98,14 @@ class Plan : public Recording {
       if (steps_[i].stream > 0) add_stream(int(i), streams);
     for (py::handle item : guards) {
       const auto t = py::reinterpret_borrow<py::tuple>(item);
-      const py::object where = t[0], key = t[1], value = t[2];
-      guards_.push_back({where.inc_ref().ptr(), key.is_none() ? nullptr : key.inc_ref().ptr(),
-                         value.inc_ref().ptr()});
+      Guard g{t[0], t[1].is_none() ? py::object() : py::object(t[1]), {}, {}};
+      const py::object value = t[2];
+      // A plan keeps no module or tensor alive; numbers and the like have no weak references.
+      if (PyType_SUPPORTS_WEAKREFS(Py_TYPE(value.ptr())))
+        g.weak = py::weakref(value);
+      else
+        g.value = value;
+      guards_.push_back(std::move(g));
     }
     stop_listening();
     py::list used;
@@ -139,10 +139,11 @@ class Plan : public Recording {
       if (tensor == nullptr || (slot(tensor, g_grad) == Py_None) != none) return false;
     }
     for (const Guard& g : guards_) {
-      PyObject* now = g.key == nullptr ? PyCell_GET(g.cell_or_dict)
-                                       : PyDict_GetItemWithError(g.cell_or_dict, g.key);
-      if (now == g.value) continue;
-      if (now == nullptr || !alike(now, g.value)) return false;
+      PyObject* now = g.key ? PyDict_GetItemWithError(g.cell_or_dict.ptr(), g.key.ptr())
+                            : PyCell_GET(g.cell_or_dict.ptr());
+      PyObject* before = g.expected();
+      if (now == nullptr || before == nullptr) return false;
+      if (now != before && !alike(now, before)) return false;
     }
     for (Source& s : sources_) {
       if (s.argument < 0 && !s.tensor) continue;

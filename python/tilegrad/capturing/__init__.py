@@ -15,7 +15,7 @@ from ..bench.kernel_calls import surrounding
 from ..errors import CaptureError, warn_user
 from ..grad_mode import mode, no_grad
 from ..nn.module import Module
-from .plan import Plan
+from .plan import Plan, collide
 from .record import Recording
 from .signature import (
     attributes_of,
@@ -35,6 +35,10 @@ def _drawn() -> Any:
     """The states of the random streams of Python and NumPy."""
     state: Any = np.random.get_state()
     return random.getstate(), state[1].tobytes(), state[2:]
+
+
+_SIGNATURES = 64
+"""Signatures whose plans are kept; the oldest goes first."""
 
 
 class Captured:
@@ -85,9 +89,13 @@ class Captured:
             modules = modules_of(self._captured_function, variables, leaves)
             key = (tree, tuple([described(x) for x in leaves]), mode.enabled, state_of(modules))
             plans = self._plans.setdefault(key, [])
+            if len(self._plans) > _SIGNATURES:
+                del self._plans[next(iter(self._plans))]
             if plans is None:
                 return self._run(*args, **kwargs)
             plans[:] = [p for p in plans if p.valid]
+            if any(p.writes for p in plans) and collide(leaves):
+                return self._run(*args, **kwargs)
             for plan in plans:
                 result = plan.replay(tuple(leaves))
                 if result is not NotImplemented:

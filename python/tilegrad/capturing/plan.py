@@ -36,6 +36,27 @@ def likely(variables: list[Any], modules: list[Module], rec: Recording) -> list[
     return [t for t in found.values() if isinstance(t, Tensor)]
 
 
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    return a is not b and bool(np.may_share_memory(a._array, b._array))
+
+
+def collide(args: Any) -> bool:
+    """Whether arguments share memory that were apart when a function was recorded that writes."""
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    return any(_overlap(a, b) for i, a in enumerate(tensors) for b in tensors[:i])
+
+
+def _sharing(arguments: list[Tensor], known: list[Tensor]) -> set[int]:
+    """The ids of arguments whose memory is that of another argument, or of a tensor the function
+    reaches otherwise: a plan cannot tell which of them was read, and is for these alone."""
+    reached = {id(t) for t in known}
+    return {
+        id(x)
+        for x in arguments
+        if id(x) in reached or any(_overlap(x, y) for y in (*arguments, *known))
+    }
+
+
 class Plan:
     """What was recorded for one signature, ready to run again."""
 
@@ -50,6 +71,8 @@ class Plan:
         self.arguments: dict[int, int] = {}
         for i, x in tensors:
             self.arguments.setdefault(id(x), i)
+        known = likely(variables, modules, rec)
+        fixed = _sharing([x for _, x in tensors], [*known, *(p for p, *_ in rec.leaves.values())])
         self.outputs: list[Any] = []
         self.places: dict[int, int] = {}  # id of an array: its place among the outputs
         flat: list[Any] = []
@@ -75,7 +98,6 @@ class Plan:
             (g._array, self.arguments.get(id(p), -1), p, True, False)
             for p, had, g in touched if had == "one"
         ]  # fmt: skip
-        known = likely(variables, modules, rec)
         arrays = [t._array for t in [*(x for _, x in tensors), *known]] + [a[0] for a in sources]
         arrays += rules._scalars.values()
         if not core.covered([a for a in arrays if a.dtype.kind != "c"]):
@@ -95,10 +117,11 @@ class Plan:
         ]
         cuts = [at for at, *_ in self.calls]
         found = core.finish(sources, self.outputs, [u[1:] for u in used], variables, cuts)
+        self.writes = any(id(t) in self.arguments for t in changed)
         changed += [p for step in rec.steps for p, _ in step.batch]
         core.expect(
             len(leaves),
-            [(i, x) for i, x in enumerate(leaves) if not isinstance(x, Tensor)],
+            [(i, x) for i, x in enumerate(leaves) if not isinstance(x, Tensor) or id(x) in fixed],
             [(i, self.arguments[id(x)]) for i, x in tensors if self.arguments[id(x)] != i],
             [(*self._leaf(p), had == "none") for p, had, _ in touched if had != "any"],
             grads, [self._leaf(t) for t in changed],
@@ -158,7 +181,7 @@ class Plan:
     def replay(self, args: tuple[Any, ...]) -> Any:
         """The result, or NotImplemented where something is not as it was."""
         core = self.core
-        if not core.bind(args):
+        if not core.bind(args) or (self.writes and collide(args)):
             return NotImplemented
         for step in self.steps:
             if not step.refresh(core):
