@@ -423,6 +423,7 @@ def test_explain():
     f(tg.ones(3, 4))
     text = f.explain()
     assert "mul" in text and "relu" in text and "float32[3, 4]" in text and __file__ in text
+    assert " us " not in text and f.explain(tg.ones(3, 4)).count(" us ") == 2
 
 
 def test_the_reference_is_not_captured():

@@ -408,9 +408,12 @@ class Plan : public Recording {
           (mode == Arithmetic::floating ? flushing : plain).apply();
         }
         if (chain < chains_.size() && chains_[chain].first == i) {
+          const auto begin = Clock::now();
           if (!run_chain(chains_[chain], steps_, views_, buffer_of_view_, buffers_,
                          reinterpret_cast<const char*>(params_.data()), sizeof(Unit)))
             fail(ErrorKind::memory, "capture: no memory for the blocks of a chain");
+          if (timing_)
+            seconds_[size_t(i)] = std::chrono::duration<double>(Clock::now() - begin).count();
           i = chains_[chain++].last;
           continue;
         }
@@ -453,6 +456,7 @@ void bind_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan")
       .def(py::init<>())
       .def("begin", &Plan::begin)
+      .def("error", &Plan::error)
       .def("end", &Plan::end)
       .def("pause", &Plan::pause)
       .def("label", &Plan::label)

@@ -25,7 +25,8 @@ void Recording::stop_listening() {
   if (listening == this) listening = nullptr;
 }
 
-void Recording::begin() {
+void Recording::begin(bool strict) {
+  strict_ = strict;
   handler_ = handle_numpy();
   recording = listening = this;
 }
@@ -38,7 +39,7 @@ void Recording::end() {
 
 bool Recording::pause(bool on) {  // whether it was recording
   const bool before = recording == this;
-  recording = on ? nullptr : this;
+  recording = on || !error_.empty() ? nullptr : this;
   return before;
 }
 
@@ -60,8 +61,8 @@ void Recording::record_call(Call call, void (*kernel)(), const void* params, siz
     int b = -1;
     if (views[i].data != nullptr && views[i].size() > 0) {
       b = find(views[i].data);
-      if (b < 0) fail(ErrorKind::capture, "capture: ", name(), " works on memory nobody knows");
-      if (buffers_[b].kind == Kind::foreign) refuse_foreign(buffers_[b]);
+      if (b < 0) return refuse(std::string(name()) + " works on memory nobody knows");
+      if (buffers_[b].kind == Kind::foreign) return refuse_foreign(buffers_[b]);
       if (buffers_[b].first < 0) buffers_[b].first = index;
       buffers_[b].last = index;
     }
@@ -104,7 +105,13 @@ void Recording::seen(py::handle array, const char* data) {
     return;
   }
   recording = nullptr;  // view_of would come here again
-  const View v = view_of(owner, "capture", "array");
+  View v;
+  try {
+    v = view_of(owner, "capture", "array");
+  } catch (const Error& e) {
+    recording = this;
+    return refuse(e.what());
+  }
   recording = this;
   if (v.size() == 0) return;
   const char *low, *high;
@@ -118,7 +125,7 @@ void Recording::read(const char* op, const char* data) const {
   const int b = find(data);
   if (b >= 0 &&
       (buffers_[size_t(b)].kind == Kind::own || buffers_[size_t(b)].kind == Kind::foreign))
-    fail(ErrorKind::capture, "capture: ", op, " takes a number that was computed as a parameter");
+    refuse(std::string(op) + " takes a number that was computed as a parameter");
 }
 
 py::list Recording::foreign() const {
@@ -168,10 +175,16 @@ const char* Recording::name() const {
   return label_ < 0 ? "a kernel" : labels_[size_t(label_)].first.c_str();
 }
 
-[[noreturn]] void Recording::refuse_foreign(const Buffer& b) const {
-  fail(ErrorKind::capture, "capture: ", name(), " reads an array that NumPy made at ",
-       labels_[size_t(b.label)].second,
-       ": it would not be made again; use operations of tilegrad, or pass it as an argument");
+void Recording::refuse(const std::string& why) const {
+  if (strict_) fail(ErrorKind::capture, "capture: ", why);
+  if (error_.empty()) error_ = "capture: " + why;
+  recording = nullptr;
+}
+
+void Recording::refuse_foreign(const Buffer& b) const {
+  refuse(std::string(name()) + " reads an array that NumPy made at " +
+         labels_[size_t(b.label)].second +
+         ": it would not be made again; use operations of tilegrad, or pass it as an argument");
 }
 
 int Recording::add(Kind kind, const void* block, int64_t bytes, int label) {
@@ -242,7 +255,7 @@ void record_value(const char* op, const char* data) {
   if (recording != nullptr) recording->read(op, data);
 }
 void refuse_capture(const char* op, const char* why) {
-  if (recording != nullptr) fail(ErrorKind::capture, "capture: ", op, ": ", why);
+  if (recording != nullptr) recording->refuse(std::string(op) + ": " + why);
 }
 
 }  // namespace tg

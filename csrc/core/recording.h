@@ -46,7 +46,9 @@ class Recording {
   Recording& operator=(const Recording&) = delete;
   ~Recording();
 
-  void begin();
+  // strict: what cannot be recorded raises; else recording ends, and error() says why.
+  void begin(bool strict);
+  const std::string& error() const { return error_; }
   void end();
   bool pause(bool on);
   int label(const std::string& name, const std::string& line);
@@ -56,6 +58,7 @@ class Recording {
   void allocated(const void* block, size_t bytes, bool ours);
   void freed(const void* block);
   void seen(py::handle array, const char* data);
+  void refuse(const std::string& why) const;
   // An entry looks at an element to choose its parameters.
   void read(const char* op, const char* data) const;
   // Lines where NumPy made arrays.
@@ -75,7 +78,7 @@ class Recording {
   using Unit = std::max_align_t;
 
   const char* name() const;
-  [[noreturn]] void refuse_foreign(const Buffer& b) const;
+  void refuse_foreign(const Buffer& b) const;
   int add(Kind kind, const void* block, int64_t bytes, int label);
   int find(const char* address) const;
   py::str where(int b) const;
@@ -89,6 +92,8 @@ class Recording {
   std::vector<std::pair<std::string, std::string>> labels_;  // name, the user's line
   std::map<const char*, int> at_;                            // what lies where now
   py::object handler_;
+  mutable std::string error_;
+  bool strict_ = true;
   size_t stream_ = 0;
   int label_ = -1;
 };

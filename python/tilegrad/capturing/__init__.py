@@ -37,6 +37,28 @@ def _drawn() -> Any:
     return random.getstate(), state[1].tobytes(), state[2:]
 
 
+def _check(rec: Recording, drawn: Any, variables: list[Any]) -> None:
+    """Raises CaptureError for what the function did in Python that a replay would not do."""
+    if rec.error is not None:
+        raise rec.error
+    if rec.core.error():
+        raise CaptureError(rec.core.error())
+    for line in rec.core.foreign():
+        raise CaptureError(
+            f"capture: at {line} NumPy makes an array, which would not be made again; use "
+            "operations of tilegrad, or pass it as an argument"
+        )
+    if drawn != _drawn():
+        raise CaptureError("capture: the function draws from a random stream of Python or NumPy")
+    for where, name, value in variables:
+        now = where.cell_contents if name is None else where.get(name)
+        if now is not value:
+            raise CaptureError(
+                f"capture: the function assigns {name or 'a variable of its closure'}, which a "
+                "replay would not repeat"
+            )
+
+
 _SIGNATURES = 64
 """Signatures whose plans are kept; the oldest goes first."""
 
@@ -101,14 +123,7 @@ class Captured:
                 if result is not NotImplemented:
                     self._keep(plan, kwargs)
                     return result
-            try:
-                return self._record(key, plans, leaves, variables, modules, args, kwargs)
-            except CaptureError as e:
-                if not self.fallback:
-                    raise
-                self._plans[key] = None
-                warn_user(f"{e.args[0]}; it runs without being captured", UserWarning)
-                return self._result
+            return self._record(key, plans, leaves, variables, modules, args, kwargs)
         finally:
             self._lock.release()
 
@@ -126,54 +141,44 @@ class Captured:
         recording.captures.append(rec)
         try:
             with surrounding(rec.around):
-                rec.core.begin()
-                self._result = result = self._run(*args, **kwargs)
+                rec.core.begin(rec.strict)
+                result = self._run(*args, **kwargs)
         finally:
             rec.core.end()
             recording.captures.remove(rec)
-        if rec.error is not None:
-            raise rec.error
-        for line in rec.core.foreign():
-            raise CaptureError(
-                f"capture: at {line} NumPy makes an array, which would not be made again; use "
-                "operations of tilegrad, or pass it as an argument"
-            )
-        if drawn != _drawn():
-            raise CaptureError(
-                "capture: the function draws from a random stream of Python or NumPy"
-            )
-        for where, name, value in variables:
-            now = where.cell_contents if name is None else where.get(name)
-            if now is not value:
-                raise CaptureError(
-                    f"capture: the function assigns {name or 'a variable of its closure'}, which a "
-                    "replay would not repeat"
-                )
-        self._tries += 1
-        changes = key[-1] != state_of(modules)
-        if rec.settled and not changes:
-            plan = Plan(rec, leaves, result, variables, modules)
-            if not plan.escaped:
+        try:
+            _check(rec, drawn, variables)
+            self._tries += 1
+            changes = key[-1] != state_of(modules)
+            plan = Plan(rec, leaves, result, variables, modules) if rec.settled else None
+            if plan is not None and not changes and not plan.escaped:
                 plan.nested = bool(kwargs) or len(args) != len(leaves)
                 plans.insert(0, plan)
                 del plans[_MOST:]
                 self._tries = 0
                 self._keep(plan, kwargs)
-                return result
-            if self._tries > 2:
+            elif self._tries > 2 and changes:
+                raise CaptureError(
+                    "capture: the function changes an attribute of a module at every call"
+                )
+            elif self._tries > 2 and plan is not None:
                 name, line = plan.escaped[0]
                 raise CaptureError(
                     f"capture: the result of {name} at {line} is kept after the call, where a "
                     "replay would not put it; return it, or write it in place with copy_()"
                 )
-        elif self._tries > 2 and changes:
-            raise CaptureError(
-                "capture: the function changes an attribute of a module at every call"
-            )
+        except CaptureError as e:
+            if not self.fallback:
+                raise
+            self._plans[key] = None
+            warn_user(f"{e.args[0]}; it runs without being captured", UserWarning)
         return result
 
-    def explain(self) -> str:
-        """The plan used last, as a table: op, shapes, where its result lies, the user's line.
+    def explain(self, *args: Any) -> str:
+        """The plan used last, as a table: op, time, shapes and where they lie, the user's line.
+
+        args: makes one more call with these arguments, and shows what each part of it took; a chain
+        of element-wise calls shows its time at the first of them.
 
         >>> import tilegrad as tg
         >>> double = tg.capture(lambda x: x * 2.0)
@@ -184,11 +189,16 @@ class Captured:
         plan = self._last
         if plan is None:
             return "nothing was captured yet"
+        if args:
+            plan.core.time(True)
+            self(*args)
+            plan.core.time(False)
         rows = plan.core.describe()
         lines = [f"{len(rows)} calls, {plan.core.memory_bytes()} bytes for intermediate results"]
         for name, line, operands, _, seconds in rows:
             shapes = " ".join(f"{t}{list(shape)}@{where}" for t, shape, where in operands)
-            lines.append(f"{name:24} {seconds * 1e6:9.2f} us  {shapes}  {line}")
+            time = f"{seconds * 1e6:9.2f} us" if args else ""
+            lines.append(f"{name:24} {time}  {shapes}  {line}")
         return "\n".join(lines)
 
 
