@@ -233,7 +233,9 @@ class Fuzzer:
             return bool(f(0.5))
         if name == "power":
             return self.pick([2.0, np.inf, 1.0])
-        if name in ("p0", "p1", "p", "eps", "smoothing", "factor"):
+        if name == "total":
+            return np.asarray(self.pick([0.0, 2.0, np.nan, np.inf]), self.pick(["f2", "f4", "f8"]))
+        if name in ("p0", "p1", "p", "eps", "smoothing", "limit"):
             return float(self.pick([0.0, 0.5, 1.0, -1.0, np.nan, np.inf, 1e-5]))
         if name == "arrays":
             return [self.array() for _ in range(self.r.integers(0, 4))]
