@@ -212,4 +212,4 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(__doc__ or "", ROWS, make, IMAGES, summary)
+    main(__doc__ or "", ROWS, make, IMAGES, summary=summary)
