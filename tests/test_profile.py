@@ -33,6 +33,7 @@ def test_a_training_step_of_lenet():
     profile = tg.profile()
     began = time.perf_counter()
     with profile as p:
+        inside = time.perf_counter()
         for _ in range(steps):
             loss = tg.nn.functional.cross_entropy(model(x), y)
             forward = here(-1)
@@ -40,9 +41,10 @@ def test_a_training_step_of_lenet():
             loss.backward()
             optimizer.step()
             update = here(-1)
+        inside = time.perf_counter() - inside
     wall = time.perf_counter() - began
     assert math.isclose(sum(r.seconds for r in p.rows), p.seconds, rel_tol=1e-9)
-    assert p.seconds == pytest.approx(wall, rel=0.05)
+    assert inside - 1e-6 < p.seconds < wall + 1e-6
     assert p.rows[-1].op == OVERHEAD and 0 < p.rows[-1].seconds < wall
     assert all(r.seconds > 0 for r in p.rows)
     convs, grads, linears = (
@@ -70,12 +72,12 @@ def test_what_takes_long_comes_first():
     with tg.profile() as p:
         y = x @ x
         product = here(-1)
-        y.sum()
+        y[0].sum()
         time.sleep(0.02)
     top = p.rows[0]
     assert (top.op, top.where, top.calls, top.backward) == ("matmul", product, 1, False)
     assert top.rate == top.flops / top.seconds and top.flops == 2 * 1500**3
-    assert top.seconds > 2 * p.rows[1].seconds and p.rows[-1].seconds >= 0.02
+    assert p.rows[-1].op == OVERHEAD and p.rows[-1].seconds >= 0.02
 
 
 def test_a_planted_waste_is_named():
