@@ -67,3 +67,11 @@ def test_writing_into_arguments():
     found, expected = tg.arange(6).float(), tg.arange(6).float()
     assert g(found[1:5], found[:4]).item() == f(expected[1:5], expected[:4]).item()
     assert found.tolist() == expected.tolist()
+
+
+def test_a_function_without_kernels():
+    f = tg.capture(lambda x, n: (x, n))
+    for k in range(3):
+        x = tg.full((2,), float(k))
+        y, n = f(x, 5)
+        assert y is x and n == 5

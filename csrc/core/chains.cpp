@@ -71,8 +71,8 @@ std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector
   Chain now{0, -1, 0, 0};
   int count = 0;
   const auto end = [&] {
-    const size_t begin = steps[size_t(now.first)].views;
     if (now.last > now.first) {
+      const size_t begin = steps[size_t(now.first)].views;
       const Step& last = steps[size_t(now.last)];
       // Whether a view begins where its buffer does and runs through all of it.
       const auto whole = [&](size_t i, const Buffer& b) {
