@@ -122,9 +122,7 @@ class Plan : public Recording {
     return used;
   }
 
-  // --- running
-  // ------------------------------------------------------------------------------------ Looks the
-  // sources up. False: something is not as it was when this was recorded.
+  // Looks the sources up. False: something is not as it was when this was recorded.
   bool bind(const py::tuple& arguments) {
     if (PyTuple_GET_SIZE(arguments.ptr()) != arguments_) return false;
     for (const auto& [i, value] : plain_) {

@@ -37,11 +37,7 @@ void Recording::end() {
   handler_ = py::object();
 }
 
-bool Recording::pause(bool on) {  // whether it was recording
-  const bool before = recording == this;
-  recording = on || !error_.empty() ? nullptr : this;
-  return before;
-}
+void Recording::pause(bool on) { recording = on || !error_.empty() ? nullptr : this; }
 
 int Recording::label(const std::string& name, const std::string& line) {
   labels_.push_back({name, line});

@@ -50,7 +50,7 @@ class Recording {
   void begin(bool strict);
   const std::string& error() const { return error_; }
   void end();
-  bool pause(bool on);
+  void pause(bool on);  // once refused, it does not go on
   int label(const std::string& name, const std::string& line);
   void record_call(Call call, void (*kernel)(), const void* params, size_t bytes, const View* views,
                    int64_t count, int64_t work, Arithmetic arithmetic);
