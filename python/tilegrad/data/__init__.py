@@ -13,10 +13,11 @@ from .idx import read_idx as read_idx
 from .idx import write_idx as write_idx
 from .loader import DataLoader as DataLoader
 from .loader import default_collate as default_collate
-from .loader import get_worker_info as get_worker_info
 from .sampler import BatchSampler as BatchSampler
 from .sampler import RandomSampler as RandomSampler
 from .sampler import Sampler as Sampler
 from .sampler import SequentialSampler as SequentialSampler
 from .sampler import SubsetRandomSampler as SubsetRandomSampler
 from .sampler import WeightedRandomSampler as WeightedRandomSampler
+from .workers import WorkerInfo as WorkerInfo
+from .workers import get_worker_info as get_worker_info
