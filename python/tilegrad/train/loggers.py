@@ -32,9 +32,10 @@ class CSVLogger:
     """Keeps a CSV file with one line per epoch, under a line with the names.
 
     >>> import tilegrad as tg
+    >>> from pathlib import Path
     >>> log = CSVLogger("log.csv")
     >>> log(tg.train.Progress(2, 1, history=[{"loss": 0.5, "lr": 0.1}]))
-    >>> print(open("log.csv").read(), end="")
+    >>> print(Path("log.csv").read_text(), end="")
     epoch,loss,lr
     1,0.5,0.1
     """
@@ -55,9 +56,10 @@ class JSONLogger:
     """Keeps a file with one JSON object per line and epoch; what is not finite is null.
 
     >>> import tilegrad as tg
+    >>> from pathlib import Path
     >>> log = JSONLogger("log.jsonl")
     >>> log(tg.train.Progress(2, 1, history=[{"loss": 0.5}, {"loss": float("nan")}]))
-    >>> print(open("log.jsonl").read(), end="")
+    >>> print(Path("log.jsonl").read_text(), end="")
     {"epoch": 1, "loss": 0.5}
     {"epoch": 2, "loss": null}
     """
