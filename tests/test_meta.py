@@ -236,9 +236,10 @@ LAYERS = [
     {"testing", "cases"},
     {"nn", "optim"},
     {"utils", "data", "models", "distributions"},
-    {"train", "array_api"},
+    {"array_api"},
     {"bench", "check"},
     {"diagnostics", "capturing"},
+    {"train"},
     {"cli", "demo"},
     {"__main__"},
 ]

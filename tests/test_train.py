@@ -1,4 +1,4 @@
-"""The training loop, checkpoints, and the promise that the same seed gives the same weights."""
+"""Checkpoints, the demonstration, and the promise that the same seed gives the same weights."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tilegrad import data, demo, kernels, nn, optim, train
 from tilegrad.errors import DataError, DTypeError, StateError
 from tilegrad.errors import FileNotFoundError as TgFileNotFoundError
 from tilegrad.testing import assert_close
-from tilegrad.train import checkpoint, load_checkpoint, progress, save_checkpoint
+from tilegrad.train import checkpoint, load_checkpoint, save_checkpoint
 
 
 class Blobs:
@@ -33,11 +33,11 @@ class Blobs:
         self.optimizer = optim.Adam(self.model.parameters(), lr=0.02)
         self.scheduler = optim.lr_scheduler.ExponentialLR(self.optimizer, 0.98)
 
-    def fit(self, epochs, **options):
-        return train.fit(
-            self.model, self.loader, nn.functional.cross_entropy, self.optimizer, epochs,
-            scheduler=self.scheduler, **options,
-        )  # fmt: skip
+    def fit(self, epochs):
+        cross_entropy = nn.functional.cross_entropy
+        train.Trainer(self.model, cross_entropy, self.optimizer, self.scheduler).fit(
+            self.loader, epochs
+        )
 
     def parts(self):
         return self.model, self.optimizer, self.scheduler
@@ -51,45 +51,6 @@ def assert_same(a, b):
     assert list(a) == list(b)
     for k in a:
         np.testing.assert_array_equal(a[k], b[k], err_msg=k)
-
-
-# --- loop -----------------------------------------------------------------------------------------
-def test_fit_learns_and_reports():
-    run, seen = Blobs(), []
-    p = run.fit(
-        12, validate=data.DataLoader(run.set, 40),
-        callback=lambda p: seen.append((p.epoch, p.batch, p.seen, p.remaining)),
-    )  # fmt: skip
-    assert [s[:3] for s in seen[:6]] == [(0, i, 8 * i, pytest.approx(seen[i - 1][3]))[:3]
-                                         for i in range(1, 6)] + [(1, 1, 8)]  # fmt: skip
-    assert len(p.losses) == 60 and len(p.history) == 12 and p.total_seen == 480
-    assert np.mean(p.losses[-5:]) < 0.2 * np.mean(p.losses[:5])
-    assert p.history[-1]["validation_accuracy"] == 1.0 and p.rate > 0
-    assert seen[-1][3] == 0.0 and seen[0][3] > 0
-    loss, accuracy = train.evaluate(
-        run.model, data.DataLoader(run.set, 7), nn.functional.cross_entropy
-    )
-    assert loss == pytest.approx(p.history[-1]["validation_loss"], rel=1e-5) and accuracy == 1.0
-    out, labels = train.predict(run.model, data.DataLoader(run.set, 7))
-    logp = out - np.log(np.exp(out).sum(1, keepdims=True))
-    assert -logp[np.arange(40), labels].mean() == pytest.approx(loss, rel=1e-5)
-    assert run.model.training
-
-
-def test_fit_stops_when_asked():
-    run = Blobs()
-
-    def stop(p):
-        p.stop = p.total_seen >= 48
-
-    p = run.fit(5, callback=stop)
-    assert (p.epoch, p.batch, p.stop, len(p.losses)) == (1, 1, True, 6)
-
-
-def test_fit_transforms_inputs():
-    run, shapes = Blobs(), []
-    run.fit(1, transform=lambda x: shapes.append(x.shape) or x)
-    assert shapes == [(8, 2)] * 5
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -233,27 +194,6 @@ def test_tensor_files_refuse(tmp_path):
         path.write_bytes(raw)
         with pytest.raises(DataError, match="is damaged"):
             train.load_tensors(path)
-
-
-# --- display --------------------------------------------------------------------------------------
-def test_progress_lines(capsys):
-    p = train.Progress(2, 10, epoch=0, batch=5, loss=0.5, accuracy=0.9, seconds=2.0, total_seen=100)
-    assert p.remaining == pytest.approx(6.0) and p.rate == 50
-    show = progress.Plain()
-    show(p)
-    assert capsys.readouterr().out == ""
-    p.batch = 10
-    show(p)
-    line = capsys.readouterr().out
-    assert line == ("epoch 1/2  100 %  loss 0.5000  accuracy 90.00 %  50 images/s  0:02 left\n")
-    import rich.progress
-
-    with progress.Rich(rich.progress) as bar:
-        bar(p)
-        p.epoch, p.batch = 1, 3
-        bar(p)
-        assert [t.completed for t in bar.bar.tasks] == [10, 3]
-    capsys.readouterr()
 
 
 # --- demonstration --------------------------------------------------------------------------------

@@ -55,8 +55,8 @@ def described(x: Any) -> Any:
 
 # --- what a function refers to --------------------------------------------------------------------
 def functions_of(fn: Any) -> Iterator[FunctionType]:
-    """The Python functions a call of fn may run that are not tilegrad's: itself, and those found
-    in its variables."""
+    """The Python functions a call of fn may run: itself, and those found in its variables. Of
+    tilegrad's own only closures count: they may hold a user's functions and modules."""
     stack: list[Any] = [fn]
     seen: set[FunctionType] = set()
     while stack:
@@ -71,7 +71,7 @@ def functions_of(fn: Any) -> Iterator[FunctionType]:
         f = getattr(f, "__func__", f)
         if not isinstance(f, FunctionType) or f in seen or len(seen) > 200:
             continue
-        if _is_library(f.__module__):
+        if _is_library(f.__module__) and "<locals>" not in f.__qualname__:
             continue
         seen.add(f)
         yield f

@@ -19,8 +19,8 @@ from ..bench.report import processor
 from ..errors import PackageError
 from ..generator import Generator
 from ..train.checkpoint import save_checkpoint
-from ..train.loop import Progress, fit, predict
-from ..train.progress import display
+from ..train.progress import Progress
+from ..train.trainer import Trainer, accuracy
 from . import table
 from .figure import draw
 from .lenet import Shift, lenet5
@@ -88,12 +88,14 @@ class Run:
         transform = Shift(recipe.shift, stream) if recipe.shift else None
         return cls(model, optimizer, scheduler, loader, transform, epochs, seed, variant)
 
-    def train(self, callback: Any = None) -> Progress:
-        """Runs to the end, or until the callback sets ``stop``."""
-        return fit(
-            self.model, self.loader, nn.functional.cross_entropy, self.optimizer, self.epochs,
-            scheduler=self.scheduler, transform=self.transform, callback=callback,
+    def train(self, callback: Any = None, progress: bool = False) -> Trainer:
+        """Runs to the end, or until the callback sets ``stop``; progress: whether to show it."""
+        trainer = Trainer(
+            self.model, nn.functional.cross_entropy, self.optimizer, self.scheduler,
+            {"accuracy": accuracy}, progress=progress,
         )  # fmt: skip
+        trainer.fit(self.loader, self.epochs, transform=self.transform, callback=callback)
+        return trainer
 
     def save(self, folder: Path, progress: Progress) -> Path:
         """A checkpoint from which ``load_checkpoint`` restores model, optimizer and schedule."""
@@ -152,29 +154,31 @@ def demo(
     run = Run.prepare(train, variant, epochs, seed, batch_size)
     out = Path(save)
     out.mkdir(parents=True, exist_ok=True)
-    with interruptible() as asked, display() as show:
+    with interruptible() as asked:
 
         def callback(p: Progress) -> None:
             p.stop = asked.is_set()
-            show(p)
 
-        progress = run.train(callback)
+        trainer = run.train(callback, progress=True)
+    progress = trainer.state
     saved = str(run.save(out, progress))
     if progress.stop:
         print(f"interrupted in epoch {progress.epoch + 1}; checkpoint: {saved}")
         return 130
-    logits, labels = predict(run.model, data.DataLoader(test, 500))
-    accuracy = float((logits.argmax(1) == labels).mean())
+    inputs, targets = test.tensors
+    outputs = trainer.predict(inputs, batch_size=500)
+    percent = 100 * accuracy(outputs, targets)
+    logits, labels = outputs.numpy(), targets.numpy()
     print(
-        f"test accuracy {100 * accuracy:.2f} % after {epochs} epochs, {progress.seconds:.1f} s, "
+        f"test accuracy {percent:.2f} % after {epochs} epochs, {progress.seconds:.1f} s, "
         f"{progress.rate:,.0f} images/s"
     )
     print(f"checkpoint: {saved}")
     try:
         picture = out / "lenet5.png"
         weights = run.model.c1.weight.numpy(force=True)[:, 0]
-        title = f"LeNet-5 ({variant}): {100 * accuracy:.2f} % on {len(test):,} test images"
-        images = test.tensors[0].numpy()[:, 0]
+        title = f"LeNet-5 ({variant}): {percent:.2f} % on {len(test):,} test images"
+        images = inputs.numpy()[:, 0]
         draw(picture, progress.losses, logits, labels, images, weights, title)
         print(f"picture: {picture}")
     except PackageError as e:

@@ -5,7 +5,7 @@ from .checkpoint import load_checkpoint as load_checkpoint
 from .checkpoint import load_tensors as load_tensors
 from .checkpoint import save_checkpoint as save_checkpoint
 from .checkpoint import save_tensors as save_tensors
-from .loop import Progress as Progress
-from .loop import evaluate as evaluate
-from .loop import fit as fit
-from .loop import predict as predict
+from .progress import Progress as Progress
+from .trainer import RateTest as RateTest
+from .trainer import Trainer as Trainer
+from .trainer import accuracy as accuracy

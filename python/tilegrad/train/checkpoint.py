@@ -30,11 +30,12 @@ JSON_NAME = "checkpoint.json"
 
 @dataclass
 class Checkpoint:
-    """What ``load_checkpoint`` found beside the tensors."""
+    """What ``load_checkpoint`` found beside model, optimizer and scheduler."""
 
     epoch: int = 0
     seed: int | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 def save_tensors(path: str | os.PathLike[str], tensors: dict[str, Any]) -> None:
@@ -67,16 +68,18 @@ def save_checkpoint(
     seed: int | None = None,
     info: dict[str, Any] | None = None,
     generator: Any = None,
+    extra: dict[str, Any] | None = None,
 ) -> Path:
     """Saves weights, optimizer, schedule and random states; returns the path of the JSON file.
 
     epoch: how many epochs are finished; info: anything JSON holds; generator: a Generator (that of
-    the loader, say) to be saved along with the default one. An older checkpoint in the folder is
-    replaced, in one step.
+    the loader, say) to be saved along with the default one; extra: more tensors, by name. An older
+    checkpoint in the folder is replaced, in one step.
     """
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Any] = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors.update({f"extra.{k}": v for k, v in (extra or {}).items()})
     content: dict[str, Any] = {
         "format": FORMAT,
         "epoch": int(epoch),
@@ -112,7 +115,8 @@ def save_checkpoint(
     text = json.dumps(content, indent=1)
     write_whole(home / content["tensors"]["file"], packed)
     write_whole(home / JSON_NAME, text.encode())
-    for old in home.glob("tensors-*.safetensors"):
+    # Also what a process left that was killed while it wrote.
+    for old in (*home.glob("tensors-*.safetensors"), *home.glob(".*.tmp")):
         if old.name != content["tensors"]["file"]:
             old.unlink(missing_ok=True)
     return home / JSON_NAME
@@ -146,7 +150,10 @@ def load_checkpoint(
             f"{content['tensors']['sha256']}"
         )
     tensors, _ = unpack(data, str(path))
-    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    weights, extra = (
+        {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+        for part in ("model.", "extra.")
+    )
     for what, thing in (("optimizer", optimizer), ("scheduler", scheduler)):
         if thing is not None:
             saved = content.get(what, {}).get("class", "none")
@@ -173,7 +180,7 @@ def load_checkpoint(
         raise
     for stream, state in states:
         stream.set_state(state)
-    return Checkpoint(content["epoch"], content["seed"], content["info"])
+    return Checkpoint(content["epoch"], content["seed"], content["info"], extra)
 
 
 def _content(home: Path) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""All that a run must find again to go on with the same bits, in a checkpoint."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..generator import Generator, default_generator
+from ..tensor import Tensor, from_numpy
+from .checkpoint import JSON_NAME, load_checkpoint, save_checkpoint
+from .progress import Progress
+
+
+def generators_of(loader: Any) -> list[Generator]:
+    """The default stream and those of a loader, each once."""
+    sampler = getattr(loader, "sampler", None)
+    batches = getattr(loader, "batch_sampler", None)
+    owners = (loader, sampler, batches, getattr(batches, "sampler", None))
+    found = [g for o in owners if isinstance(g := getattr(o, "generator", None), Generator)]
+    return [default_generator, *{id(g): g for g in found if g is not default_generator}.values()]
+
+
+def streams(loader: Any) -> list[Any]:
+    """The states of all random streams a run draws from, as JSON holds them."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    version, state, gauss = random.getstate()
+    return [
+        [_hex(g.get_state().numpy()) for g in generators_of(loader)],
+        [name, _hex(np.asarray(keys, "<u4")), *rest],
+        [version, _hex(np.asarray(state, "<u4")), gauss],
+    ]
+
+
+def set_streams(loader: Any, saved: list[Any]) -> None:
+    """Puts all random streams back to states that ``streams`` returned."""
+    ours, (name, keys, *rest), (version, state, gauss) = saved
+    for g, text in zip(generators_of(loader), ours, strict=True):
+        g.set_state(from_numpy(_from_hex(text, "u1").copy()))
+    np.random.set_state((name, _from_hex(keys, "<u4"), *rest))
+    random.setstate((version, tuple(_from_hex(state, "<u4").tolist()), gauss))
+
+
+def _hex(a: np.ndarray) -> str:
+    return a.tobytes().hex()
+
+
+def _from_hex(text: str, dtype: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(text), dtype)
+
+
+_COUNTS = ("batch", "seen", "steps", "skipped", "sums", "seconds", "total_seen", "history")
+
+
+def save(
+    folder: Path, trainer: Any, p: Progress, loader: Any, begin: list[Any], best: dict[str, Any]
+) -> None:
+    """Writes the checkpoint of a run; begin: the random states at the start of the epoch, best: the
+    best weights so far."""
+    scale = trainer.steps.scale
+    info = {
+        **{name: getattr(p, name) for name in _COUNTS},
+        "begin": begin,
+        "now": streams(loader),
+        "scale": None if scale is None else [scale.value, scale.good],
+    }
+    extra = {f"best.{k}": v for k, v in best.items()}
+    extra["losses"] = np.asarray(p.losses, np.float64)
+    parts = trainer.model, trainer.optimizer, trainer.scheduler
+    save_checkpoint(folder, *parts, epoch=p.epoch, info={"trainer": info}, extra=extra)
+
+
+def load(folder: Path, trainer: Any, p: Progress, loader: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Brings trainer, p and all random streams to where the checkpoint in folder was written;
+    returns what ``save`` took as begin and best, empty where there is no checkpoint."""
+    if not (folder / JSON_NAME).exists():
+        return [], {}
+    parts = trainer.model, trainer.optimizer, trainer.scheduler
+    found = load_checkpoint(folder, *parts)
+    info = found.info["trainer"]
+    for name in _COUNTS:
+        setattr(p, name, info[name])
+    p.epoch, p.losses = found.epoch, found.extra["losses"].tolist()
+    scale = trainer.steps.scale
+    if scale is not None and info["scale"] is not None:
+        scale.value, scale.good = info["scale"]
+    set_streams(loader, info["now"])
+    best: dict[str, Tensor] = {
+        k.removeprefix("best."): v for k, v in found.extra.items() if k.startswith("best.")
+    }
+    return info["begin"], best
