@@ -2,10 +2,11 @@
 
     python examples/bayesian_search.py [--evaluations 20] [--seeds 3] [--quick]
 
-A Gaussian process (scikit-learn's, Matern kernel) is fitted to the errors seen so far; what is tried
-next is where it expects the largest improvement on the best of them. Sources: J. Mockus, On Bayesian
-methods for seeking the extremum, 1974; J. Snoek, H. Larochelle and R. Adams, Practical Bayesian
-optimization of machine learning algorithms, 2012. The data are the 1,797 digits of scikit-learn.
+A Gaussian process (scikit-learn's, Matern kernel) is fitted to the errors seen so far; what is
+tried next is where it expects the largest improvement on the best of them. Sources: J. Mockus, On
+Bayesian methods for seeking the extremum, 1974; J. Snoek, H. Larochelle and R. Adams, Practical
+Bayesian optimization of machine learning algorithms, 2012. The data are the 1,797 digits of
+scikit-learn.
 """
 
 import argparse

@@ -9,3 +9,12 @@ from .progress import Progress as Progress
 from .trainer import RateTest as RateTest
 from .trainer import Trainer as Trainer
 from .trainer import accuracy as accuracy
+
+
+def __getattr__(name: str) -> object:
+    """Classifier and Regressor, which need scikit-learn."""
+    if name in ("Classifier", "Regressor"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from .. import nn, optim
-from ..data import DataLoader, TensorDataset
 from ..errors import PackageError
+from ..errors import ValueError as TgValueError
 from ..generator import default_generator
+from ..grad_mode import no_grad
 from ..nn import functional as F
-from ..tensor import Tensor, from_numpy
-from .loop import Progress, fit, predict
+from ..ops import cat
+from ..tensor import from_numpy
+from .trainer import Trainer
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
@@ -83,35 +84,37 @@ class _Network(BaseEstimator):
         self.validation = validation
         self.random_state = random_state
 
-    # --- for the two classes --------------------------------------------------------------------
-    def _fit(self, x: np.ndarray, y: np.ndarray, outputs: int, loss: Any, strata: Any) -> None:
-        """Trains a new network with that many outputs on the rows of x and the targets y."""
+    def _fit(self, x: np.ndarray, y: np.ndarray, outputs: int, loss: Any) -> None:
+        """Trains a new network with that many outputs on the samples x and the targets y."""
         self._check_parameters()
-        rng = check_random_state(self.random_state)
-        with _seeded(int(rng.randint(2**31 - 1))):
-            network = self._build(x.shape[1], outputs).to(from_numpy(x).dtype)
-            kept = None
-            if self.patience is not None:
-                parts = train_test_split(
-                    x, y, test_size=self.validation, random_state=rng, stratify=strata
-                )
-                x, held_x, y, held_y = parts
-                kept = DataLoader(TensorDataset(*_tensors(held_x, held_y)), 1024)
-            loader = DataLoader(TensorDataset(*_tensors(x, y)), self.batch_size, shuffle=True)
-            self._train(network, loader, kept, loss)
+        samples = from_numpy(np.ascontiguousarray(x)), from_numpy(y)
+        with _seeded(int(check_random_state(self.random_state).randint(2**31 - 1))):
+            network = self._build(x.shape[1], outputs).to(samples[0].dtype)
+            optimizer = OPTIMIZERS[self.optimizer](
+                network.parameters(), lr=self.lr, weight_decay=self.weight_decay
+            )
+            history = Trainer(network, loss, optimizer, progress=False).fit(
+                samples,
+                self.epochs,
+                validation=None if self.patience is None else self.validation,
+                batch_size=self.batch_size,
+                patience=self.patience,
+            )
         self.module_ = network.eval()
+        self.loss_curve_ = [row["loss"] for row in history]
+        self.n_iter_ = len(history)
 
     def _check_parameters(self) -> None:
         for name, choices in (("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in choices:
-                raise ValueError(
+                raise TgValueError(
                     f"{type(self).__name__}: {name} is {getattr(self, name)!r}, expected one of "
                     f"{', '.join(choices)}"
                 )
         for name in ("batch_size", "epochs") + ("patience",) * (self.patience is not None):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(
+                raise TgValueError(
                     f"{type(self).__name__}: {name} is {value!r}, expected an integer above 0"
                 )
 
@@ -126,21 +129,13 @@ class _Network(BaseEstimator):
             inputs = int(width)
         return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
-    def _train(self, network: nn.Module, data: Any, held: Any, loss: Any) -> None:
-        make = OPTIMIZERS[self.optimizer]
-        optimizer = make(network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        trainer = Trainer(network, loss, optimizer, progress=False)
-        history = trainer.fit(data, self.epochs, validation=held, patience=self.patience)
-        self.loss_curve_ = [h["loss"] for h in history]
-        self.n_iter_ = len(history)
-
     def _outputs(self, x: Any) -> np.ndarray:
-        """The outputs of the network for the rows of x."""
+        """The outputs of the network for the samples x."""
         check_is_fitted(self)
         x = validate_data(self, x, dtype=[np.float32, np.float64], reset=False, **self._shapes())
         with no_grad():
-            pieces = [self.module_(from_numpy(p)).numpy() for p in _pieces(x)]
-        return np.concatenate(pieces)
+            pieces = from_numpy(np.ascontiguousarray(x)).split(1024)
+            return cat([self.module_(piece) for piece in pieces]).numpy()
 
     def _shapes(self) -> dict[str, bool]:
         return {"allow_nd": self.module is not None}
@@ -179,7 +174,7 @@ class Classifier(ClassifierMixin, _Network):
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64], **self._shapes())
         check_classification_targets(y)
         self.classes_, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        self._fit(X, labels.astype(np.int64), len(self.classes_), F.cross_entropy, labels)
+        self._fit(X, labels.astype(np.int64), len(self.classes_), F.cross_entropy)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -189,7 +184,8 @@ class Classifier(ClassifierMixin, _Network):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of each sample."""
-        return self.classes_[self._outputs(X).argmax(1)]
+        best = self._outputs(X).argmax(1)
+        return self.classes_[best]
 
 
 class Regressor(RegressorMixin, _Network):
@@ -220,7 +216,7 @@ class Regressor(RegressorMixin, _Network):
         self._scale = np.where(y.std(0) > 0, y.std(0), 1.0)
         targets = ((y - self._mean) / self._scale).astype(X.dtype).reshape(len(y), -1)
         self._one_target = y.ndim == 1
-        self._fit(X, targets, targets.shape[1], F.mse_loss, None)
+        self._fit(X, targets, targets.shape[1], F.mse_loss)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
