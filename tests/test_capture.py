@@ -449,3 +449,12 @@ def test_large_chains_run_block_by_block():
     assert "@block" in g.explain()
     t = tg.randn(300, 400).t()  # any dense order of memory
     assert all(same(a.numpy(), b.numpy()) for a, b in zip(f(t, t), g(t, t), strict=True))
+
+
+def test_lazy_layers_and_attributes_without_hash():
+    model = nn.Sequential(nn.LazyLinear(3), nn.ReLU())
+    model[1].note = ([1], {})
+    run = tg.capture(model)
+    x = tg.randn(2, 5)
+    for _ in range(3):
+        assert (run(x) == model(x)).all()

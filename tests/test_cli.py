@@ -255,3 +255,9 @@ def test_example_curve(tmp_path, capsys):
     assert example("curve.py")(tmp_path / "curve.csv", steps=300) < 0.01
     assert example("curve.py")(steps=300) < 0.1
     assert "step   299:" in capsys.readouterr().out
+
+
+def test_example_bayesian_search(capsys):
+    example("bayesian_search.py")(quick=True)
+    out = capsys.readouterr().out
+    assert "random search" in out and "Gaussian process" in out and out.count("best: hidden") == 2

@@ -136,8 +136,16 @@ def state_of(modules: list[Module]) -> tuple[Any, ...]:
         for name, value in m.__dict__.items():
             if name in ("_parameters", "_buffers", "_modules"):
                 settings.append(tuple([(k, id(v)) for k, v in value.items()]))
-            elif isinstance(value, (bool, int, float, str, tuple, type(None))):
+            elif isinstance(value, (bool, int, float, str, tuple, type(None))) and _hashable(value):
                 settings.append((name, value))
             else:
                 settings.append((name, id(value), len(value) if hasattr(value, "__len__") else 0))
     return tuple(settings)
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:  # a tuple of lists
+        return False
+    return True

@@ -18,3 +18,12 @@ from .study import loss_surface as loss_surface
 from .trainer import RateTest as RateTest
 from .trainer import Trainer as Trainer
 from .trainer import accuracy as accuracy
+
+
+def __getattr__(name: str) -> object:
+    """Classifier and Regressor, which need scikit-learn."""
+    if name in ("Classifier", "Regressor"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
