@@ -59,6 +59,8 @@ def members(data: bytes) -> dict[str, Member]:
     out: dict[str, Member] = {}
     places, at = [], begin
     for _ in range(count):
+        if at + 46 > begin + size:
+            raise ValueError(f"the zip directory has {count} entries in {size} bytes")
         fields = struct.unpack_from("<4s6H3L5H2L", data, at)
         mark, _, _, flags, method, _, _, crc, packed, unpacked, *lengths = fields[:13]
         if mark != b"PK\1\2":
@@ -97,9 +99,8 @@ def _directory(data: bytes) -> tuple[int, int, int, int]:
     """The number of entries, size and beginning of the directory, and where members must end."""
     low, at = max(0, len(data) - 22 - 0xFFFF), len(data)
     while (at := data.rfind(b"PK\5\6", low, at)) >= 0:
-        if at + 22 <= len(data) and at + 22 + int.from_bytes(
-            data[at + 20 : at + 22], "little"
-        ) == len(data):
+        comment = data[at + 20 : at + 22]
+        if len(comment) == 2 and at + 22 + int.from_bytes(comment, "little") == len(data):
             break
         at += 3
     else:

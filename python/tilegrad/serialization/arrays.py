@@ -24,6 +24,7 @@ from .safetensors import elements
 
 MAGIC = b"\x93NUMPY"
 _HEAD = 12 + 10_000  # NumPy refuses longer headers too
+_KINDS = {d.str[1:]: d for d in dtypes.ALL if d != dtypes.bfloat16}
 _ITEM = r"'(?:descr'(?::'[^']*')|fortran_order':(?:True|False)|shape':\([0-9,L]*\))"
 _HEADER = re.compile(rf"\{{{_ITEM},{_ITEM},{_ITEM},?\}}")
 
@@ -44,17 +45,18 @@ def _layout(head: bytes, size: int, name: str) -> tuple[np.dtype, tuple[int, ...
     }
     if not _HEADER.fullmatch(text) or None in found.values():
         raise ValueError(f"{name} has the header {text[:200]}; expects descr, fortran_order, shape")
-    descr, order, lengths = (m[1] for m in found.values() if m)
-    dtype = np.dtype(descr[1:-1]) if re.fullmatch(r"'[<>|=]?[a-zA-Z]\d*'", descr) else None
-    if dtype is None or dtype.newbyteorder("=") not in dtypes.ALL:
+    descr, fortran, lengths = (m[1] for m in found.values() if m)
+    order, kind = descr[1:2], descr[2:-1]
+    if order not in "<>|=" or kind not in _KINDS:
         raise Refused(f"has elements {descr[:80]}; expects numbers (objects would be pickles)")
+    dtype = _KINDS[kind].newbyteorder(order)
     shape = tuple(int(n.rstrip("L")) for n in lengths[1:-1].split(",") if n)
     if math.prod(shape) * dtype.itemsize != size - begin:
         raise ValueError(
             f"{name} has {size - begin} bytes of data; shape {shape} of {dtype.name} takes "
             f"{math.prod(shape) * dtype.itemsize}"
         )
-    return dtype, shape, order == "True", begin
+    return dtype, shape, fortran == "True", begin
 
 
 def _array(data: Any, layout: tuple[np.dtype, tuple[int, ...], bool, int]) -> Tensor:
