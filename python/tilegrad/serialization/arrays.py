@@ -46,10 +46,10 @@ def _layout(head: bytes, size: int, name: str) -> tuple[np.dtype, tuple[int, ...
     if not _HEADER.fullmatch(text) or None in found.values():
         raise ValueError(f"{name} has the header {text[:200]}; expects descr, fortran_order, shape")
     descr, fortran, lengths = (m[1] for m in found.values() if m)
-    order, kind = descr[1:2], descr[2:-1]
-    if order not in "<>|=" or kind not in _KINDS:
+    if descr[1:2] not in ("<", ">", "|", "=") or descr[2:-1] not in _KINDS:
         raise Refused(f"has elements {descr[:80]}; expects numbers (objects would be pickles)")
-    dtype = _KINDS[kind].newbyteorder(order)
+    dtype = _KINDS[descr[2:-1]]
+    dtype = dtype.newbyteorder(">") if descr[1] == ">" else dtype
     shape = tuple(int(n.rstrip("L")) for n in lengths[1:-1].split(",") if n)
     if math.prod(shape) * dtype.itemsize != size - begin:
         raise ValueError(
