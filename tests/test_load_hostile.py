@@ -24,7 +24,8 @@ from pickle_writer import (
 
 import tilegrad as tg
 from tilegrad import serialization
-from tilegrad.errors import DataError
+from tilegrad.errors import DataError, StateError
+from tilegrad.errors import FileNotFoundError as TgFileNotFoundError
 from tilegrad.serialization import archive, pickles
 
 
@@ -194,6 +195,49 @@ def test_mutated(sample):
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_mutated_more(sample, seed):
     assert attack(sample, 10_000, seed)[1] < 1 << 20
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+def attacked_checkpoint(folder, count, seed):
+    """Loads a checkpoint with mutations of its JSON file; returns how many of them loaded."""
+    model = tg.nn.Linear(2, 1)
+    optimizer = tg.optim.Adam(model.parameters())
+    scheduler = tg.optim.lr_scheduler.StepLR(optimizer, 2)
+    model(tg.ones(3, 2)).sum().backward()
+    optimizer.step(), scheduler.step()
+    path = tg.train.save_checkpoint(folder, model, optimizer, scheduler, info={"a": [1, None]})
+    text = json.dumps(json.loads(path.read_bytes())).encode()
+    rng, good = np.random.default_rng(seed), 0
+    for i in range(count):
+        data = mutated(text, rng)
+        path.write_bytes(data)
+        try:
+            tg.train.load_checkpoint(folder, model, optimizer, scheduler)
+        except (DataError, StateError):
+            continue
+        except TgFileNotFoundError as e:
+            assert ".safetensors" in str(e)  # its name was changed
+            continue
+        except Exception as e:
+            raise AssertionError(f"seed {seed}, mutation {i}: {data!r}") from e
+        good += 1
+        # As it was before: what loaded may have set the rate to anything.
+        path.write_bytes(text)
+        tg.train.load_checkpoint(folder, model, optimizer, scheduler)
+    return good
+
+
+def test_mutated_checkpoints(tmp_path):
+    assert 0 < attacked_checkpoint(tmp_path, 2000, 0) < 1500
+    for text in (b"[" * 50_000, b"\xff", b'{"format": 1, "format": 1}'):
+        (tmp_path / "checkpoint.json").write_bytes(text)
+        with pytest.raises(DataError, match="is damaged"):
+            tg.train.load_checkpoint(tmp_path, tg.nn.Linear(2, 1))
+
+
+@pytest.mark.slow
+def test_mutated_checkpoints_more(tmp_path):
+    assert attacked_checkpoint(tmp_path, 30_000, 1)
 
 
 # --- bombs ----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ..errors import ValueError as TgValueError
 from ..tensor import Tensor
 from . import archive, arrays, pickles, torch_files
 from .safetensors import pack as pack
-from .safetensors import pairs_once
+from .safetensors import pairs_once as pairs_once
 from .safetensors import unpack as unpack
 
 _STRUCTURE = "tilegrad"
