@@ -1,6 +1,7 @@
 """The command and the examples: output, files and exit codes, in processes of their own where
 needed."""
 
+import io
 import json
 import os
 import runpy
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +248,46 @@ def test_example_1989_modern(mnist):
     for variant in (base, everything):
         test, seen = parts["train"](variant._replace(passes=40), *sets, 0)
         assert len(test) == 40 and test[-1] < min(40.0, test[0]) and seen[-1] < 10
+
+
+@pytest.fixture(scope="module")
+def small_cifar10(tmp_path_factory):
+    """An archive of ten classes that differ by the direction and the colour of their stripes."""
+    image = pytest.importorskip("PIL.Image")
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    rng, at = np.random.default_rng(0), np.indices((32, 32))
+    path = tmp_path_factory.mktemp("cifar10") / "images.zip"
+    with zipfile.ZipFile(path, "w") as z:
+        for i, kind in enumerate(names):
+            for part, count in (("train", 24), ("test", 10)):
+                for n in range(count):
+                    angle, phase = np.pi * (i % 5) / 5, rng.uniform(0, 6)
+                    wave = np.sin((at[0] * np.sin(angle) + at[1] * np.cos(angle)) + phase)
+                    pixels = np.full((32, 32, 3), 128.0)
+                    pixels[..., i // 5] += 100 * wave
+                    file = io.BytesIO()
+                    image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+                    z.writestr(f"{part}/{kind}/{n:04d}.png", file.getvalue())
+    return path
+
+
+def test_example_transfer(small_cifar10, tmp_path, capsys):
+    parts = runpy.run_path(str(EXAMPLES / "transfer_cifar10.py"))
+    file = tmp_path / "eight.safetensors"
+    results = parts["main"](small_cifar10, True, file)
+    assert list(results) == [5, 20] and min(results[20]) > 0.7
+    out = capsys.readouterr().out
+    assert "8 classes: " in out and "ship and truck from 5 images each" in out
+    saved = tg.load(file)
+    assert len(saved["classes"]) == 8 and not set(parts["NEW"]) & set(saved["classes"])
+    model = parts["transferred"](file, 2)
+    trained = [k for k, p in model.named_parameters() if p.requires_grad]
+    assert trained == ["14.weight", "14.bias"] and model[-1].weight.shape == (2, 96)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    data = parts["dataset"](parts["images"](small_cifar10, "train", 4), parts["NEW"])
+    parts["train"](model, data, 2, 4, 0.01, frozen=True)
+    changed = [k for k, v in model.state_dict().items() if (v != before[k]).any()]
+    assert changed == trained
 
 
 def test_example_curve(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""save and load: what comes back, what is refused, and that the format is that of others."""
+"""save and load: what comes back, what is refused, and that the formats are those of others."""
 
 import io
 import json
@@ -100,6 +100,117 @@ def test_the_format_is_that_of_safetensors(tmp_path):
         np.testing.assert_array_equal(got[name].numpy(), a)
 
 
+# --- files of NumPy -------------------------------------------------------------------------------
+NUMPY = [*DTYPES.replace("bfloat16 ", "").split(), "complex64", "complex128"]
+
+
+@pytest.mark.parametrize("dtype", NUMPY)
+def test_files_of_numpy_in_both_directions(dtype, tmp_path):
+    a = (np.arange(24).reshape(2, 3, 4) % 2).astype(dtype)
+    cases = {"whole": a, "turned": a.T, "cut": a[:, ::2], "one": a[1, 1, 1, ...], "none": a[:0]}
+    tg.save({k: tg.from_numpy(x) for k, x in cases.items()}, tmp_path / "ours.npz")
+    with np.load(tmp_path / "ours.npz", allow_pickle=False) as theirs:
+        for k, x in cases.items():
+            assert theirs[k].dtype == x.dtype
+            np.testing.assert_array_equal(theirs[k], x)
+    np.savez(tmp_path / "plain.npz", **cases)
+    np.savez_compressed(tmp_path / "packed.npz", **cases)
+    np.savez(
+        tmp_path / "swapped.npz", **{k: x.astype(x.dtype.newbyteorder()) for k, x in cases.items()}
+    )
+    for name in ("ours", "plain", "packed", "swapped"):
+        got = tg.load(tmp_path / f"{name}.npz")
+        assert list(got) == list(cases)
+        for k, x in cases.items():
+            assert got[k].dtype == x.dtype and got[k].shape == x.shape
+            np.testing.assert_array_equal(got[k].numpy(), x)
+    for x in cases.values():
+        np.save(tmp_path / "theirs.npy", x)
+        tg.save(tg.from_numpy(x), tmp_path / "ours.npy")
+        np.testing.assert_array_equal(np.load(tmp_path / "ours.npy"), x)
+        for name in ("ours", "theirs"):
+            got = tg.load(tmp_path / f"{name}.npy")
+            assert got.dtype == x.dtype
+            np.testing.assert_array_equal(got.numpy(), x)
+            got.add_(got) if got.dtype != np.bool_ else got.logical_not_()  # memory of its own
+
+
+def test_files_of_numpy_hold_numbers_by_name(tmp_path):
+    file = tmp_path / "x.npz"
+    tg.save(
+        {"w/é": tg.ones(2), "n": 3, "file": np.zeros(1), "p": tg.nn.Parameter(tg.ones(1))}, file
+    )
+    first = file.read_bytes()
+    got = tg.load(file)
+    assert {k: v.tolist() for k, v in got.items()} == {
+        "w/é": [1, 1], "n": 3, "file": [0], "p": [1]
+    }  # fmt: skip
+    tg.save(got, file)
+    assert file.read_bytes() == first  # no time stamp
+    for obj, text in (
+        ({"a": {"b": tg.ones(1)}}, "'a': dict; nested containers need another suffix"),
+        ({3: tg.ones(1)}, "got 3: Tensor"),
+        ({"a\0": tg.ones(1)}, "tensors and numbers by name"),
+        (tg.ones(1), "tensors by name, got Tensor"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            tg.save(obj, tmp_path / "y.npz")
+    with pytest.raises(TypeError, match="holds one tensor, got dict"):
+        tg.save({}, tmp_path / "y.npy")
+    with pytest.raises(DTypeError, match="'a': files of NumPy do not hold bfloat16"):
+        tg.save({"a": tg.ones(1, dtype=tg.bfloat16)}, tmp_path / "y.npz")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def npy(head, body=b"", version=b"\1\0"):
+    head = head.encode()
+    return (
+        b"\x93NUMPY"
+        + version
+        + len(head).to_bytes(2 if version[0] == 1 else 4, "little")
+        + head
+        + body
+    )
+
+
+HEAD = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (npy(HEAD, bytes(7)), "7 bytes of data; shape .2,. of float32 takes 8"),
+        (npy(HEAD, bytes(9)), "9 bytes of data"),
+        (npy(HEAD.replace("2,", "1000000000000,"), bytes(8)), "takes 4000000000000"),
+        (npy(HEAD.replace("2,", "0, 99999999999999999999999"), b""), "is damaged"),
+        (npy(HEAD.replace("2,", "9" * 5000), b""), "is damaged"),
+        (npy(HEAD.replace("2,", "1," * 70), bytes(4)), "is damaged"),
+        (npy(HEAD.replace("<f4", "|O"), bytes(16)), "has elements '|O'; expects numbers"),
+        (npy(HEAD.replace("<f4", "<U2"), bytes(16)), "has elements '<U2'"),
+        (npy(HEAD.replace("'<f4'", "[('a', '<f4')]"), bytes(8)), "has the header"),
+        (npy(HEAD.replace("(2,)", "(" * 4000 + ")" * 4000), b""), "has the header"),
+        (npy(HEAD.replace("(2,)", "__import__('os')"), b""), "has the header"),
+        (npy(HEAD + " " * 20000, bytes(8)), "a header of 20057 bytes"),
+        (npy(HEAD, bytes(8), b"\4\0"), "no header of a NumPy array"),
+        (npy("\xff" * 10), "is damaged"),
+    ],
+)
+def test_damaged_files_of_numpy(data, text):
+    assert tg.load(io.BytesIO(npy(HEAD, bytes(8)))).tolist() == [0, 0]
+    with pytest.raises(DataError, match=text.replace("|", "[|]")):
+        tg.load(io.BytesIO(data))
+
+
+# --- what is refused ------------------------------------------------------------------------------
+def test_containers_in_themselves_are_refused(tmp_path):
+    deep = []
+    deep.append(deep)
+    with pytest.raises(tg.errors.ValueError, match="nested too deeply, or in itself"):
+        tg.save(deep, tmp_path / "x")
+    with pytest.raises(TypeError, match="opened for bytes, got str"):
+        tg.load(io.StringIO("{}"))
+
+
 def test_what_is_no_data_is_refused(tmp_path):
     net = tg.nn.Linear(1, 1)
     for obj, text in (
@@ -135,17 +246,47 @@ ENTRY = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
         {"a": {**ENTRY, "data_offsets": "02"}},
         {"a": ENTRY, "b": ENTRY},
         {"a": 1},
+        {"a": {**ENTRY, "shape": [2.0]}},
+        {"a": {**ENTRY, "shape": ["2"]}},
+        {"a": {**ENTRY, "shape": [2, True]}},
+        {"a": {**ENTRY, "shape": [0, 10**30], "data_offsets": [0, 0]}},
+        {"a": {**ENTRY, "data_offsets": [float("nan"), 2]}},
+        {"a": {**ENTRY, "data_offsets": [0, 2, 2]}},
         [],
         {},
         {"a": ENTRY, "__metadata__": {"tilegrad": "{"}},
         {"a": ENTRY, "__metadata__": {"tilegrad": '{"tensor": "b"}'}},
         {"a": ENTRY, "__metadata__": {"tilegrad": '{"set": [1]}'}},
+        {"a": ENTRY, "__metadata__": {"tilegrad": '{"dict": [["a", 1], ["a", 2]]}'}},
+        {"a": ENTRY, "__metadata__": {"tilegrad": '{"dict": [[[], 1]]}'}},
+        {"a": ENTRY, "__metadata__": {"tilegrad": '{"list": ' * 20000 + "1" + "}" * 20000}},
+        {"a": ENTRY, "__metadata__": {"tilegrad": 1}},
         {"a": ENTRY, "__metadata__": []},
     ],
-    ids=str,
+    ids=lambda header: str(header)[:90],
 )
 def test_damage_is_found(header):
-    head = json.dumps(header).encode()
+    refused(json.dumps(header).encode())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'{"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}, '
+        b'"a": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}}',
+        b'{"a\xff": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}',
+        '{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}'.encode("utf-16"),
+        b'{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, Infinity]}}',
+        b"[" * 100_000,
+        b'{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, ' + b"9" * 5000 + b"]}}",
+    ],
+    ids=lambda head: str(head[:40]),
+)
+def test_damaged_headers(head):
+    refused(head)
+
+
+def refused(head):
     with pytest.raises(DataError, match="is damaged"):
         tg.load(io.BytesIO(len(head).to_bytes(8, "little") + head + b"xy"))
 

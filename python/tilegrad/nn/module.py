@@ -16,6 +16,7 @@ from ..recording import captures, constants, epoch, touch
 from ..tensor import Tensor, as_tensor
 from .module_hooks import Hooks
 from .parameter import Buffer, Parameter
+from .state import differences
 
 
 class IncompatibleKeys(NamedTuple):
@@ -363,37 +364,29 @@ class Module(Hooks):
         """Copies a state into the parameters and buffers; all of it or, on an error, nothing.
 
         state_dict: tensors or arrays by path; strict: whether missing and unexpected names are
-        errors; assign: take the tensors themselves instead of copying. Raises StateError, which
-        names every missing, unexpected and mismatched entry.
+        errors; assign: take the tensors themselves instead of copying. Returns the missing and the
+        unexpected names. Raises StateError with a table of every missing, unexpected and differing
+        entry, and the repair where the names differ by a prefix such as ``module.``.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: expects a mapping, got {type(state_dict).__name__}")
         own = dict(self._state())
         missing = [k for k in own if k not in state_dict]
         unexpected = [k for k in state_dict if k not in own]
-        complaints = []
-        if strict and missing:
-            complaints.append(f"missing: {', '.join(missing)}")
-        if strict and unexpected:
-            complaints.append(f"unexpected: {', '.join(map(str, unexpected))}")
+        rows: list[tuple[str, Any]] = []
+        if strict:
+            rows = [("missing", k) for k in missing] + [("unexpected", k) for k in unexpected]
         loaded: list[tuple[Tensor, Tensor]] = []
         for k, target in own.items():
             if k in state_dict:
                 source = as_tensor(state_dict[k])
                 if source.shape != target.shape:
-                    complaints.append(
-                        f"{k}: the module has shape {target.shape}, the state {source.shape}"
-                    )
+                    rows.append(("other shape", k))
                 elif dtypes.category(source.dtype) > dtypes.category(target.dtype):
-                    complaints.append(
-                        f"{k}: the module has dtype {target.dtype}, the state {source.dtype}"
-                    )
+                    rows.append(("other dtype", k))
                 loaded.append((target, source))
-        if complaints:
-            raise StateError(
-                f"load_state_dict: the state does not fit {type(self).__name__}:\n  "
-                + "\n  ".join(complaints)
-            )
+        if rows:
+            raise StateError(differences(type(self).__name__, rows, own, state_dict))
         with no_grad():
             for target, source in loaded:
                 if assign:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, StateError
+from ..errors import DataError, StateError, TilegradError
 from ..errors import FileNotFoundError as TgFileNotFoundError
 from ..generator import default_generator
 from ..nn.module import Module
 from ..ops.join import stack
-from ..serialization import pack, unpack, write_whole
+from ..serialization import DAMAGE, pack, pairs_once, unpack, write_whole
 from ..tensor import Tensor, from_numpy
 
 FORMAT = 1
@@ -144,10 +145,10 @@ def load_checkpoint(
     except FileNotFoundError:
         raise TgFileNotFoundError(f"load_checkpoint: there is no file {str(path)!r}") from None
     digest = hashlib.sha256(data).hexdigest()
-    if digest != content["tensors"]["sha256"]:
+    expected = content["tensors"].get("sha256")
+    if digest != expected:
         raise DataError(
-            f"load_checkpoint: {str(path)!r} is damaged: sha256 {digest}, expected "
-            f"{content['tensors']['sha256']}"
+            f"load_checkpoint: {str(path)!r} is damaged: sha256 {digest}, expected {expected}"
         )
     tensors, _ = unpack(data, str(path))
     weights, extra = (
@@ -156,7 +157,8 @@ def load_checkpoint(
     )
     for what, thing in (("optimizer", optimizer), ("scheduler", scheduler)):
         if thing is not None:
-            saved = content.get(what, {}).get("class", "none")
+            entry = content.get(what)
+            saved = entry.get("class", "none") if isinstance(entry, dict) else "none"
             if saved != type(thing).__name__:
                 raise StateError(
                     f"load_checkpoint: {str(home)!r} has the {what} {saved}, expected "
@@ -175,9 +177,11 @@ def load_checkpoint(
             optimizer.load_state_dict(_optimizer_state(content["optimizer"], tensors))
         if scheduler is not None:
             scheduler.load_state_dict(content["scheduler"]["state"])
-    except Exception:
+    except Exception as e:
         model.load_state_dict(before)
-        raise
+        if isinstance(e, TilegradError) or not isinstance(e, DAMAGE):
+            raise
+        raise DataError(f"load_checkpoint: {str(home)!r} is damaged: {e!r}") from None
     for stream, state in states:
         stream.set_state(state)
     return Checkpoint(content["epoch"], content["seed"], content["info"], extra)
@@ -186,10 +190,10 @@ def load_checkpoint(
 def _content(home: Path) -> dict[str, Any]:
     path = home / JSON_NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes().decode(), object_pairs_hook=pairs_once)
     except FileNotFoundError:
         raise TgFileNotFoundError(f"load_checkpoint: there is no file {str(path)!r}") from None
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise DataError(f"load_checkpoint: {str(path)!r} is damaged: {e}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
@@ -199,7 +203,7 @@ def _content(home: Path) -> dict[str, Any]:
         if not isinstance(content.get(key, ...), kind) or key not in content:
             raise DataError(f"load_checkpoint: {str(path)!r} lacks a valid {key!r}")
     name = content["tensors"].get("file")
-    if not isinstance(name, str) or Path(name).name != name:
+    if not isinstance(name, str) or not re.fullmatch(r"tensors-[0-9a-f]{16}\.safetensors", name):
         raise DataError(f"load_checkpoint: {str(path)!r} names no tensor file beside it: {name!r}")
     return content
 
