@@ -33,7 +33,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes, kernels
-from ..device import set_num_threads
 from ..errors import WorkerError
 from ..generator import Generator, drawing_from
 from .sampler import BatchSampler
@@ -256,7 +255,8 @@ def _serve(conn: Connection, work: Work, dtype: Any) -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     for end in list(_ends):
         end.close()
-    set_num_threads(1)
+    if hasattr(kernels.host, "set_num_threads"):  # the reference kernels have no threads
+        kernels.host.set_num_threads(1)
     dtypes.set_default_dtype(dtype)
     where = f"DataLoader: raised in worker {work.info.id} (process {os.getpid()})"
     slots = _Slots(conn)
