@@ -164,6 +164,7 @@ def test_worker_info_and_init(workers, n):
         assert seen == [] and all(r[3] == [r[0]] for r in rows)
 
 
+@pytest.mark.skipif(not hasattr(tg.kernels.host, "num_threads"), reason="no threads")
 def test_a_worker_process_uses_one_thread():
     rows = list(data.DataLoader(range(3), None, num_workers=1, collate_fn=threads))
     assert rows == [1, 1, 1]

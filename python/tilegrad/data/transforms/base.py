@@ -58,8 +58,11 @@ class Transform:
         raise NotImplementedError(f"{type(self).__name__} does not define apply()")
 
 
-class Compose:
+class Compose(Transform):
     """One transform after the other; whole batches at once if all of them take batches.
+
+    They may be any functions of one argument; those of this package share one stream of random
+    numbers.
 
     >>> import tilegrad as tg
     >>> flip = Compose([lambda x: x.flip(-1), lambda x: x * 2])
@@ -69,16 +72,23 @@ class Compose:
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
         self.transforms = list(transforms)
+        self.batched = all(getattr(t, "batched", False) for t in self.transforms)
+        self.own = all(
+            isinstance(t, Transform) and getattr(t, "own", True) for t in self.transforms
+        )
+        """Whether there are transforms of this package only."""
 
-    @property
-    def batched(self) -> bool:
-        """Whether a whole batch can be given at once."""
-        return all(getattr(t, "batched", False) for t in self.transforms)
-
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any, generator: Generator | None = None) -> Any:
+        if self.own:
+            return super().__call__(x, generator)
         for t in self.transforms:
-            x = t(x)
+            x = t(x, generator) if isinstance(t, Transform) else t(x)
         return x
+
+    def apply(self, a: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        for t in self.transforms:
+            a = t.apply(a, rng)  # type: ignore[attr-defined]
+        return a
 
 
 class RandomApply(Transform):

@@ -26,7 +26,7 @@ def _padded(op: str, a: np.ndarray, pads: Any, mode: str, fill: Any) -> np.ndarr
         return np.pad(a, widths, mode)  # type: ignore[call-overload, no-any-return]
     n, c, h, w = a.shape
     out = np.empty((n, c, h + top + bottom, w + left + right), a.dtype)
-    out[...] = per_channel(op, "fill", fill, c)
+    out[...] = per_channel(op, "fill", fill, c).astype(a.dtype)
     out[:, :, top : top + h, left : left + w] = a
     return out
 
@@ -108,22 +108,22 @@ class RandomCrop(Transform):
 class RandomHorizontalFlip(Transform):
     """Left and right exchanged with the chance p."""
 
-    axis = -1
+    mirrored: tuple[Any, ...] = np.s_[..., ::-1]
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(type(self).__name__, p)
 
     def apply(self, a: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        out = np.empty_like(a)
-        for i, turn in enumerate((rng.random(len(a)) < self.p).tolist()):
-            out[i] = np.flip(a[i], self.axis) if turn else a[i]
+        out, turned = a.copy(), a[self.mirrored]
+        for i in np.flatnonzero(rng.random(len(a)) < self.p).tolist():
+            out[i] = turned[i]
         return out
 
 
 class RandomVerticalFlip(RandomHorizontalFlip):
     """Top and bottom exchanged with the chance p."""
 
-    axis = -2
+    mirrored = np.s_[..., ::-1, :]
 
 
 class TenCrop(Transform):
