@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import uint8
+from ..errors import StateError
 from ..generator import Generator, default_generator
 from ..tensor import Tensor, from_numpy, tensor
 from .checkpoint import JSON_NAME, load_checkpoint, save_checkpoint
@@ -94,7 +95,9 @@ def load(folder: Path, trainer: Any, p: Progress, loader: Any) -> tuple[list[Any
         return [], {}
     parts = trainer.model, trainer.optimizer, trainer.scheduler
     found = load_checkpoint(folder, *parts)
-    info = found.info["trainer"]
+    info = found.info.get("trainer")
+    if not isinstance(info, dict):
+        raise StateError(f"Trainer.fit: the checkpoint in {str(folder)!r} is not one of a Trainer")
     for name in _COUNTS:
         setattr(p, name, info[name])
     p.epoch, p.losses = found.epoch, found.extra["losses"].tolist()
