@@ -1,5 +1,7 @@
 """A run that is killed and resumed ends with the same bits as one that is not."""
 
+import copy
+import json
 import subprocess
 import sys
 
@@ -7,7 +9,7 @@ import pytest
 
 import tilegrad as tg
 from tilegrad import train
-from tilegrad.errors import StateError
+from tilegrad.errors import DataError, StateError
 
 PROGRAM = '''
 import json, os, random, signal, sys, time
@@ -187,6 +189,16 @@ def test_a_checkpoint_of_something_else(tmp_path):
     with pytest.raises(StateError, match="is not one of a Trainer"):
         trainer.fit(data, 1, checkpoint=tmp_path)
     assert len(trainer.fit(data, 1, checkpoint=tmp_path, resume=False)) == 1
+    path = tmp_path / "checkpoint.json"
+    good = json.loads(path.read_text())
+    for name, value in (("now", [1]), ("now", None), ("loader", 3), ("batch", ...)):
+        content = copy.deepcopy(good)
+        content["info"]["trainer"][name] = value
+        if value is ...:
+            del content["info"]["trainer"][name]
+        path.write_text(json.dumps(content))
+        with pytest.raises(DataError, match="is damaged"):
+            trainer.fit(data, 2, checkpoint=tmp_path)
 
 
 def test_a_finished_run_restores_its_end(tmp_path):
