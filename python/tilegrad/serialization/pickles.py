@@ -247,6 +247,8 @@ class Machine:
 
 # --- the names of the standard library that make data ---------------------------------------------
 def _ordered(m: Machine, pairs: Any = ()) -> OrderedDict[Any, Any]:
+    if type(pairs) not in (list, tuple) or any(type(p) not in (list, tuple) for p in pairs):
+        raise ValueError("the pickle has an OrderedDict of no pairs")
     m.charge(200 * len(pairs))
     return OrderedDict((key(k), v) for k, v in pairs)
 
@@ -259,12 +261,14 @@ def _counter(m: Machine, counts: Any = None) -> Counter[Any]:
 
 
 def _set(m: Machine, items: Any = ()) -> set[Any]:
+    if type(items) not in (list, tuple):
+        raise ValueError("the pickle has a set of no items")
     m.charge(100 * len(items))
     return set(map(key, items))
 
 
 def _encode(m: Machine, text: Any, encoding: Any = None) -> bytes:
-    if type(text) is not str or encoding != "latin1":
+    if type(text) is not str or type(encoding) is not str or encoding != "latin1":
         raise ValueError("the pickle encodes no text as latin1")
     m.charge(len(text))
     return text.encode("latin1")
