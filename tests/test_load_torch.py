@@ -97,6 +97,13 @@ def test_any_byte_but_zero_is_true():
     assert got.numpy().view(np.uint8).tolist() == [0, 1, 1]
 
 
+def test_expanded_tensors_cannot_be_changed():
+    got = loaded(tensor(storage(count=6), (2, 3), (0, 1), 3))
+    with pytest.raises(ValueError, match="memory is read-only"):
+        got.add_(1.0)
+    assert (got + 1).tolist() == [[4, 5, 6]] * 2
+
+
 def test_tensors_share_their_storage():
     where = storage(count=6)
     body = dict_of(a=tensor(where, (6,), (1,)), b=tensor(where, (2,), (1,), 4))
@@ -262,6 +269,11 @@ def test_streams_that_do_not_fit():
     ):
         with pytest.raises(DataError, match=text):
             load(data)
+
+
+def test_nothing_may_follow_the_pickle():
+    with pytest.raises(DataError, match="bytes follow the pickle"):
+        load(torch_zip(value(1) + b"." + value(2)))
 
 
 def test_archives_of_unknown_order():
