@@ -164,6 +164,22 @@ def test_protocols(protocol):
     assert load(torch_zip(body)) == obj
 
 
+def test_files_of_early_versions():
+    """Python 2 wrote byte strings and OrderedDicts of lists, PyTorch 0.1 another constructor."""
+
+    def old(text):
+        return b"U" + bytes([len(text)]) + text.encode()
+
+    where = tuple_of(
+        old("storage"), name("torch", "FloatStorage"), old("0"), old("cpu"), value(6), b"N"
+    )
+    parts = [value(x) for x in (1, (2,), (3,))]
+    t = call(("torch._utils", "_rebuild_tensor"), where + b"Q", *parts)
+    pairs = b"](](" + old("w") + t + b"e" + b"e"
+    got = loaded(call(("collections", "OrderedDict"), pairs))
+    assert type(got) is OrderedDict and got["w"].tolist() == [1, 4]
+
+
 # --- what is no data ------------------------------------------------------------------------------
 class Shell:
     def __reduce__(self):
