@@ -160,14 +160,12 @@ def _parameter(m: Machine, data: Any, grad: Any, hooks: Any, state: Any = None) 
 def _shape(m: Machine, sizes: Any) -> tuple[int, ...]:
     if type(sizes) not in (tuple, list) or not all(map(_whole, sizes)):
         raise ValueError("the pickle has a torch.Size of no sizes")
-    m.charge(8 * len(sizes))
     return tuple(sizes)
 
 
 def _device(m: Machine, kind: Any, index: Any = None) -> str:
     if type(kind) is not str or (index is not None and not _whole(index)):
         raise ValueError("the pickle has a torch.device of no name")
-    m.charge(len(kind))
     return kind if index is None else f"{kind}:{index}"
 
 
