@@ -93,7 +93,7 @@ def transferred(file, classes):
 def main(archive, quick=False, file="cifar10_eight.safetensors"):
     start = time.perf_counter()
     tg.manual_seed(0)
-    limit, passes, draws, steps = (200, 2, 2, 20) if quick else (5000, 6, 5, 60)
+    limit, passes, draws, steps = (200, 2, 2, 20) if quick else (2000, 4, 5, 60)
     pictures, unseen = images(archive, "train", limit), images(archive, "test", limit)
     old = [kind for kind in sorted(pictures) if kind not in NEW]
     print(f"images read: {time.perf_counter() - start:.0f} s")

@@ -455,3 +455,29 @@ def test_messages_stay_short():
             load(torch_zip(body, {"0": bytes(24)}))
         assert len(str(e.value)) < 300
     assert type(load(torch_zip(laughs))) is tuple
+
+
+def test_large_tensors_in_other_places():
+    """A tensor of 2**40 elements takes no memory until something is computed with it."""
+    where = storage(count=1)
+    large = tensor(where, (2**40,), (0,))
+    assert load(torch_zip(large, {"0": bytes(4)})).shape == (2**40,)
+    rebuild = ("torch._utils", "_rebuild_tensor_v2")
+    parts = [value(x) for x in (0, (1,), (1,), False)]
+    kind = name("torch", "FloatStorage")
+    identity = [value("storage"), kind, value("0"), value("cpu"), value(1), value(None)]
+    for body in (
+        call(rebuild, where, *parts, ORDERED, b"}" + value("conj") + large + b"s"),
+        *(call(rebuild, where, *parts[:i], large, *parts[i + 1 :], ORDERED) for i in range(3)),
+        *(tuple_of(*identity[:i], large, *identity[i + 1 :]) + b"Q" for i in (0, 1, 2, 4, 5)),
+        call(("_codecs", "encode"), value("a"), large),
+        call(("collections", "Counter"), b"}" + value("a") + large + b"s"),
+        *(call(("collections", n), large) for n in ("OrderedDict", "Counter")),
+        call(("builtins", "set"), large),
+        call(("builtins", "complex"), large, large),
+        call(("torch", "Size"), large),
+        call(("torch", "device"), value("cuda"), large),
+        b"}" + large + b"Ns",
+        b"\x8f(" + large + b"\x90",
+    ):
+        assert peak_of_refused(torch_zip(body, {"0": bytes(4)}), "the file") < MIB

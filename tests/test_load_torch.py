@@ -97,6 +97,13 @@ def test_any_byte_but_zero_is_true():
     assert got.numpy().view(np.uint8).tolist() == [0, 1, 1]
 
 
+def test_expanded_tensors_cannot_be_changed():
+    got = loaded(tensor(storage(count=6), (2, 3), (0, 1), 3))
+    with pytest.raises(ValueError, match="memory is read-only"):
+        got.add_(1.0)
+    assert (got + 1).tolist() == [[4, 5, 6]] * 2
+
+
 def test_tensors_share_their_storage():
     where = storage(count=6)
     body = dict_of(a=tensor(where, (6,), (1,)), b=tensor(where, (2,), (1,), 4))
@@ -155,6 +162,22 @@ def test_protocols(protocol):
     obj = {"a": [1, 2.5, "x" * 300, b"ab", (1, 2, 3, 4), {5}, None], "b": {"c": -(2**40)}}
     body = pickle.dumps(obj, protocol)[2:-1]  # torch_zip writes the first and last instruction
     assert load(torch_zip(body)) == obj
+
+
+def test_files_of_early_versions():
+    """Python 2 wrote byte strings and OrderedDicts of lists, PyTorch 0.1 another constructor."""
+
+    def old(text):
+        return b"U" + bytes([len(text)]) + text.encode()
+
+    where = tuple_of(
+        old("storage"), name("torch", "FloatStorage"), old("0"), old("cpu"), value(6), b"N"
+    )
+    parts = [value(x) for x in (1, (2,), (3,))]
+    t = call(("torch._utils", "_rebuild_tensor"), where + b"Q", *parts)
+    pairs = b"](](" + old("w") + t + b"e" + b"e"
+    got = loaded(call(("collections", "OrderedDict"), pairs))
+    assert type(got) is OrderedDict and got["w"].tolist() == [1, 4]
 
 
 # --- what is no data ------------------------------------------------------------------------------
@@ -262,6 +285,11 @@ def test_streams_that_do_not_fit():
     ):
         with pytest.raises(DataError, match=text):
             load(data)
+
+
+def test_nothing_may_follow_the_pickle():
+    with pytest.raises(DataError, match="bytes follow the pickle"):
+        load(torch_zip(value(1) + b"." + value(2)))
 
 
 def test_archives_of_unknown_order():

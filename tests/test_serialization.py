@@ -201,6 +201,13 @@ def test_damaged_files_of_numpy(data, text):
         tg.load(io.BytesIO(data))
 
 
+def test_any_byte_but_zero_is_true():
+    head = b'{"a": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}'
+    one = tg.load(io.BytesIO(len(head).to_bytes(8, "little") + head + b"\0\7"))["a"]
+    other = tg.load(io.BytesIO(npy(HEAD.replace("<f4", "|b1"), b"\0\7")))
+    assert one.numpy().tobytes() == other.numpy().tobytes() == b"\0\1"
+
+
 # --- what is refused ------------------------------------------------------------------------------
 def test_containers_in_themselves_are_refused(tmp_path):
     deep = []

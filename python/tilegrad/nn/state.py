@@ -22,10 +22,11 @@ def differences(
 
     >>> import tilegrad as tg
     >>> net = tg.nn.Linear(2, 3, bias=False)
-    >>> net.load_state_dict({"model.weight": tg.ones(3, 2)})
-    Traceback (most recent call last):
-    tilegrad.errors.StateError: load_state_dict: the state does not fit Linear: 1 missing, 1
-    unexpected
+    >>> try:
+    ...     net.load_state_dict({"model.weight": tg.ones(3, 2)})
+    ... except tg.errors.StateError as error:
+    ...     print(error)
+    load_state_dict: the state does not fit Linear: 1 missing, 1 unexpected
                   name          the module      the state
       missing     weight        (3, 2) float32  -
       unexpected  model.weight  -               (3, 2) float32

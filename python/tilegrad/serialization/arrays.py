@@ -25,8 +25,7 @@ from .safetensors import elements
 MAGIC = b"\x93NUMPY"
 _HEAD = 12 + 10_000  # NumPy refuses longer headers too
 _KINDS = {d.str[1:]: d for d in dtypes.ALL if d != dtypes.bfloat16}
-_ITEM = r"'(?:descr'(?::'[^']*')|fortran_order':(?:True|False)|shape':\([0-9,L]*\))"
-_HEADER = re.compile(rf"\{{{_ITEM},{_ITEM},{_ITEM},?\}}")
+_ITEM = r"'(descr|fortran_order|shape)':('[^']*'|True|False|\([0-9,L]*\))"
 
 
 def _layout(head: bytes, size: int, name: str) -> tuple[np.dtype, tuple[int, ...], bool, int]:
@@ -39,13 +38,10 @@ def _layout(head: bytes, size: int, name: str) -> tuple[np.dtype, tuple[int, ...
     if begin > len(head):
         raise ValueError(f"{name} has a header of {begin - 8 - width} bytes")
     text = "".join(head[8 + width : begin].decode().split())
-    found = {
-        key: re.search(rf"'{key}':(\([^)]*\)|[^,}}]*)", text)
-        for key in ("descr", "fortran_order", "shape")
-    }
-    if not _HEADER.fullmatch(text) or None in found.values():
+    found = dict(re.findall(_ITEM, text))
+    if len(found) != 3 or not re.fullmatch(rf"\{{{_ITEM},{_ITEM},{_ITEM},?\}}", text):
         raise ValueError(f"{name} has the header {text[:200]}; expects descr, fortran_order, shape")
-    descr, fortran, lengths = (m[1] for m in found.values() if m)
+    descr, lengths = found["descr"], found["shape"]
     if descr[1:2] not in ("<", ">", "|", "=") or descr[2:-1] not in _KINDS:
         raise Refused(f"has elements {descr[:80]}; expects numbers (objects would be pickles)")
     dtype = _KINDS[descr[2:-1]]
@@ -53,10 +49,10 @@ def _layout(head: bytes, size: int, name: str) -> tuple[np.dtype, tuple[int, ...
     shape = tuple(int(n.rstrip("L")) for n in lengths[1:-1].split(",") if n)
     if math.prod(shape) * dtype.itemsize != size - begin:
         raise ValueError(
-            f"{name} has {size - begin} bytes of data; shape {shape} of {dtype.name} takes "
+            f"{name} has {size - begin} bytes of data; shape {lengths[:80]} of {dtype.name} takes "
             f"{math.prod(shape) * dtype.itemsize}"
         )
-    return dtype, shape, fortran == "True", begin
+    return dtype, shape, found["fortran_order"] == "True", begin
 
 
 def _array(data: Any, layout: tuple[np.dtype, tuple[int, ...], bool, int]) -> Tensor:

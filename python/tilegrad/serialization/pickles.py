@@ -25,7 +25,8 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Maker:
-    """A name a pickle may call; build gets the machine and the arguments."""
+    """A name a pickle may call; build gets the machine and the arguments, and makes something new
+    of their size at most, or charges the machine for more before."""
 
     name: str
     build: Callable[..., Any]
@@ -247,26 +248,26 @@ class Machine:
 
 # --- the names of the standard library that make data ---------------------------------------------
 def _ordered(m: Machine, pairs: Any = ()) -> OrderedDict[Any, Any]:
-    m.charge(200 * len(pairs))
+    if type(pairs) not in (list, tuple) or any(type(p) not in (list, tuple) for p in pairs):
+        raise ValueError("the pickle has an OrderedDict of no pairs")
     return OrderedDict((key(k), v) for k, v in pairs)
 
 
 def _counter(m: Machine, counts: Any = None) -> Counter[Any]:
     if type(counts) is not dict or not all(type(n) is int for n in counts.values()):
         raise ValueError("the pickle has a Counter of no counts")
-    m.charge(100 * len(counts))
     return Counter(counts)
 
 
 def _set(m: Machine, items: Any = ()) -> set[Any]:
-    m.charge(100 * len(items))
+    if type(items) not in (list, tuple):
+        raise ValueError("the pickle has a set of no items")
     return set(map(key, items))
 
 
 def _encode(m: Machine, text: Any, encoding: Any = None) -> bytes:
-    if type(text) is not str or encoding != "latin1":
+    if type(text) is not str or type(encoding) is not str or encoding != "latin1":
         raise ValueError("the pickle encodes no text as latin1")
-    m.charge(len(text))
     return text.encode("latin1")
 
 

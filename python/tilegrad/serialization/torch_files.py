@@ -62,14 +62,16 @@ class TorchMachine(Machine):
         self, data: bytes | memoryview, find: Callable[[str, Storage], Storage], file_size: int
     ) -> None:
         def persistent(identity: Any) -> Storage:
-            if type(identity) is not tuple or identity[:1] != ("storage",):
+            # Types before values: a comparison with a tensor could compute something large.
+            plain = type(identity) is tuple and type(next(iter(identity), None)) is str
+            if not plain or identity[0] != "storage":
                 raise Refused(f"refers to {show(identity)}, no storage")
             if len(identity) not in (5, 6):
                 raise ValueError(f"the pickle has a storage described as {show(identity)}")
             _, kind, key, _, count, *view = identity
             if not isinstance(kind, Name) or kind.name[-7:] != "Storage" or type(key) is not str:
                 raise ValueError("the pickle has a storage of no kind")
-            if not _whole(count) or view not in ([], [None]):
+            if not _whole(count) or (view and view[0] is not None):
                 raise ValueError(f"the pickle has a storage of {show(count)} elements")
             return find(key, Storage(kind.value, count))
 
@@ -103,7 +105,8 @@ def _tensor(
             raise ValueError(f"a tensor has the shape or stride {show(sizes)}")
     if metadata is not None and type(metadata) is not dict:
         raise ValueError(f"a tensor has properties of {show(metadata)}")
-    if not set(metadata or ()) <= {"conj", "neg"}:
+    bits = all(type(v) is bool for v in metadata.values()) if metadata else True
+    if not bits or not set(metadata or ()) <= {"conj", "neg"}:
         raise Refused(f"has a tensor with the properties {show(tuple(metadata or ()))}")
     m.charge(600)
     if storage.base is None:
@@ -125,10 +128,10 @@ def _tensor(
     a = np.ndarray(shape, dtype, raw, item * offset, steps)
     if any(s == 0 and n > 1 for n, s in zip(shape, stride, strict=True)):
         a.flags.writeable = False  # as what expand() returns
-    if metadata and True in metadata.values():
+    if metadata and any(metadata.values()):
         m.charge(2 * a.nbytes)
-        a = np.conjugate(a) if metadata.get("conj") is True else a
-        return from_numpy(np.negative(a) if metadata.get("neg") is True else a)
+        a = np.conjugate(a) if metadata.get("conj") else a
+        return from_numpy(np.negative(a) if metadata.get("neg") else a)
     return storage.base._view(a)
 
 
@@ -157,14 +160,12 @@ def _parameter(m: Machine, data: Any, grad: Any, hooks: Any, state: Any = None) 
 def _shape(m: Machine, sizes: Any) -> tuple[int, ...]:
     if type(sizes) not in (tuple, list) or not all(map(_whole, sizes)):
         raise ValueError("the pickle has a torch.Size of no sizes")
-    m.charge(8 * len(sizes))
     return tuple(sizes)
 
 
 def _device(m: Machine, kind: Any, index: Any = None) -> str:
     if type(kind) is not str or (index is not None and not _whole(index)):
         raise ValueError("the pickle has a torch.device of no name")
-    m.charge(len(kind))
     return kind if index is None else f"{kind}:{index}"
 
 
