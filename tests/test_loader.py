@@ -365,6 +365,7 @@ def test_worker_options_refused(options, text):
 SAMPLERS = {
     "shuffle": lambda g: {"shuffle": True, "generator": g},
     "replacement": lambda g: {"sampler": data.RandomSampler(range(23), True, 23, generator=g)},
+    "apart": lambda g: {"sampler": data.RandomSampler(range(23)), "generator": g},
     "weighted": lambda g: {"sampler": data.WeightedRandomSampler([1.0] * 23, 23, generator=g)},
     "batches": lambda g: {
         "batch_sampler": data.BatchSampler(data.RandomSampler(range(23), generator=g), 4, False)
@@ -447,7 +448,9 @@ def test_other_states_are_refused():
     before = batches.generator.get_state().tolist()
     for wrong in (
         {}, {**state, "batch": -1}, {**state, "batch": 1.5}, {**state, "start": tg.zeros(3)},
-        {**state, "start": None}, {**state, "generator": None}, {**state, "generator": "x"},
+        {**state, "start": None}, {**state, "start": state["start"][:16]}, {**state, "start": 3},
+        {**state, "start": state["start"][:20]}, {**state, "generator": None},
+        {**state, "generator": "x"},
     ):  # fmt: skip
         with pytest.raises(StateError, match="DataLoader: not the state of such a loader"):
             batches.load_state_dict(wrong)

@@ -310,7 +310,7 @@ class ProcessWorker:
                 fd = recv_handle(self.conn)
                 self.maps[slot] = np.frombuffer(mmap.mmap(fd, 0), np.uint8)
                 os.close(fd)
-        except (EOFError, OSError):
+        except (EOFError, OSError, RuntimeError):  # no message, or half of one
             self.process.join(1)
             code = self.process.exitcode
             how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit {code}"
