@@ -15,6 +15,7 @@ kept = []
 def test_what_cannot_be_captured():
     w = tg.ones(2, requires_grad=True)
     array = np.ones(2, "f")
+    nested = [[tg.ones(2)]]
     count = 0
 
     def counts(x):
@@ -30,7 +31,7 @@ def test_what_cannot_be_captured():
         "NumPy": lambda x: x * tg.tensor(np.ones(2, "f") * 3.0),
         "belongs to no tensor": lambda x: x * array,
         "NumPy made": lambda x: tg.sort(x)[0] + 1.0,
-        "view of a tensor": lambda x: x[0],
+        "view of a tensor": lambda x: nested[0][0][:1],
         "NumPy array; return": lambda x: array,
         "requires grad and was not": lambda x: w * x,
         "depends on values": lambda x: tg.masked_select(x, x > 0.0),

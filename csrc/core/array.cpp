@@ -150,6 +150,7 @@ View writable_view_of(py::handle h, const char* op, const char* name) {
   const View v = view_of(h, op, name);
   check(PyArray_ISWRITEABLE(reinterpret_cast<PyArrayObject*>(h.ptr())), ErrorKind::value, op, ": ",
         name, " is read-only");
+  record_write(v.data);
   return v;
 }
 

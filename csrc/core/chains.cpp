@@ -25,8 +25,26 @@ bool all_zero(const View& v) {
   return true;
 }
 
-// Whether v has no gaps and no element twice.
-bool dense(const View& v) {
+bool fits(const Step& s, const View* v) {
+  if (!is_elementwise(s.kernel)) return false;
+  if (v[0].size() < kSmallest || !without_gaps(v[0])) return false;
+  for (int k = 0; k < s.count; ++k)  // integers divide by zero, and threads must not throw
+    if (!is_float(v[k].dtype) && v[k].dtype != DType::b1) return false;
+  for (int k = 1; k < s.count; ++k)
+    if (!all_zero(v[k]) && !lies_as(v[0], v[k])) return false;
+  return true;
+}
+
+}  // namespace
+
+void register_elementwise(void (*kernel)()) { kernels_known().push_back(kernel); }
+
+bool is_elementwise(void (*kernel)()) {
+  const auto& known = kernels_known();
+  return std::find(known.begin(), known.end(), kernel) != known.end();
+}
+
+bool without_gaps(const View& v) {
   int order[kMaxDims];
   memory_order(v, order);
   int64_t expected = itemsize(v.dtype);
@@ -38,8 +56,7 @@ bool dense(const View& v) {
   return true;
 }
 
-// Whether element i of one lies where element i of the other does, counted in elements.
-bool parallel(const View& a, const View& b) {
+bool lies_as(const View& a, const View& b) {
   if (a.ndim != b.ndim) return false;
   for (int i = 0; i < a.ndim; ++i) {
     if (a.shape[i] != b.shape[i]) return false;
@@ -48,21 +65,6 @@ bool parallel(const View& a, const View& b) {
   }
   return true;
 }
-
-bool fits(const Step& s, const View* v) {
-  const auto& known = kernels_known();
-  if (std::find(known.begin(), known.end(), s.kernel) == known.end()) return false;
-  if (v[0].size() < kSmallest || !dense(v[0])) return false;
-  for (int k = 0; k < s.count; ++k)  // integers divide by zero, and threads must not throw
-    if (!is_float(v[k].dtype) && v[k].dtype != DType::b1) return false;
-  for (int k = 1; k < s.count; ++k)
-    if (!all_zero(v[k]) && !parallel(v[0], v[k])) return false;
-  return true;
-}
-
-}  // namespace
-
-void register_elementwise(void (*kernel)()) { kernels_known().push_back(kernel); }
 
 std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector<View>& views,
                                const std::vector<int>& buffer_of_view,
@@ -76,7 +78,7 @@ std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector
       const Step& last = steps[size_t(now.last)];
       // Whether a view begins where its buffer does and runs through all of it.
       const auto whole = [&](size_t i, const Buffer& b) {
-        return views[i].data == b.base && dense(views[i]) && views[i].size() == now.size;
+        return views[i].data == b.base && without_gaps(views[i]) && views[i].size() == now.size;
       };
       for (size_t i = begin; i < last.views + size_t(last.count); ++i) {
         if (buffer_of_view[i] < 0) continue;
@@ -122,7 +124,7 @@ std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector
     }
     const bool joins = now.last >= now.first && now.size == v[0].size() &&
                        s.arithmetic == steps[size_t(now.last)].arithmetic &&
-                       parallel(views[steps[size_t(now.first)].views], v[0]) &&
+                       lies_as(views[steps[size_t(now.first)].views], v[0]) &&
                        count + s.count <= kMostViews && in_step(s);
     if (!joins) {
       end();

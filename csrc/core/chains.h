@@ -16,6 +16,12 @@ struct Chain {
 // Says that element i of this kernel's first view depends on the elements i of its others alone,
 // and that it runs on any row-major part of its views.
 void register_elementwise(void (*kernel)());
+bool is_elementwise(void (*kernel)());
+
+// Whether v has no gaps and no element twice.
+bool without_gaps(const View& v);
+// Whether element i of one lies where element i of the other does, counted in elements.
+bool lies_as(const View& a, const View& b);
 
 // The chains of at least two calls, which no call of cuts begins in the middle of. A buffer that
 // only a chain touches becomes a block of a thread's memory; others live as long as the chain,

@@ -20,8 +20,6 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kAlign = 64;
-
 struct Patch {
   size_t view;
   int64_t offset;
@@ -56,6 +54,7 @@ struct Gradient {
   Leaf leaf;
   int output;
   py::object other;
+  bool read;  // what it was at the start
 };
 
 struct Guard {
@@ -76,7 +75,7 @@ class Plan : public Recording {
   // key, what is there. cuts: where Python is called between two calls. Returns which of the
   // sources are looked up.
   py::list finish(const py::list& sources, const py::list& outputs, const py::list& streams,
-                  const py::list& guards, const std::vector<int64_t>& cuts) {
+                  const py::list& guards, std::vector<int64_t> cuts) {
     for (py::handle item : sources) {
       const auto t = py::reinterpret_borrow<py::tuple>(item);
       Source s;
@@ -92,6 +91,8 @@ class Plan : public Recording {
       sources_.push_back(std::move(s));
     }
     for (py::handle array : outputs) add_result(array);
+    simplify(cuts);
+    for (int64_t& c : cuts) c = moved_[size_t(c)];
     for (size_t i = 0; i < views_.size(); ++i)
       if (buffer_of_view_[i] >= 0) resolve(i);
     for (size_t i = 0; i < steps_.size(); ++i)
@@ -196,14 +197,15 @@ class Plan : public Recording {
     }
   }
   void set_numbers(int step, py::handle kernel, const py::tuple& arguments) {
-    new_numbers = bytes(steps_[size_t(step)]);
+    new_numbers = bytes(steps_[size_t(moved_[size_t(step)])]);
     PyObject* result = PyObject_Call(kernel.ptr(), arguments.ptr(), nullptr);
     new_numbers = nullptr;
     if (result == nullptr) throw py::error_already_set();
     Py_DECREF(result);
   }
   void run(int64_t from, int64_t to) {
-    if (to < 0) to = size();
+    from = moved_[size_t(from)];
+    to = to < 0 ? size() : moved_[size_t(to)];
     if (work_ < kReleaseGil) return go(from, to);
     py::gil_scoped_release unlocked;
     go(from, to);
@@ -223,7 +225,12 @@ class Plan : public Recording {
     }
     for (py::handle h : gradients) {
       const auto t = py::reinterpret_borrow<py::tuple>(h);
-      gradients_.push_back({leaf(t[0], t[1]), t[2].cast<int>(), t[3]});
+      const int argument = t[0].cast<int>();
+      const bool read = std::any_of(sources_.begin(), sources_.end(), [&](const Source& s) {
+        if (!s.gradient || argument >= 0) return s.gradient && s.argument == argument;
+        return referent(s.tensor) == py::object(t[1]).ptr();
+      });
+      gradients_.push_back({leaf(t[0], t[1]), t[2].cast<int>(), t[3], read});
     }
     for (py::handle h : changed) {
       const auto t = py::reinterpret_borrow<py::tuple>(h);
@@ -232,6 +239,10 @@ class Plan : public Recording {
   }
   // Runs all of it with fresh outputs, returned as tensors; sets gradients, counts changes.
   py::list replay(const py::tuple& arguments) {
+    for (const Gradient& g : gradients_) {  // what is to be replaced gives its memory back first
+      PyObject* leaf = g.read || g.output < 0 ? nullptr : g.leaf.of(arguments);
+      if (leaf != nullptr) replace(slot(leaf, g_grad), py::none());
+    }
     const py::list arrays = outputs();
     run(0, -1);
     return finished(arguments, arrays);
@@ -262,6 +273,8 @@ class Plan : public Recording {
   int64_t memory_bytes() const { return bytes_; }
 
   py::list describe() const { return Recording::describe(seconds_); }
+  // How many calls nobody needs, and how many their neighbours do.
+  py::tuple left_out() const { return py::make_tuple(dropped_, folded_); }
   void time(bool on) {
     timing_ = on;
     if (on) seconds_.assign(steps_.size(), 0.0);
@@ -336,35 +349,8 @@ class Plan : public Recording {
          " draws from a stream that began outside the captured function");
   }
 
-  // Memory by lifetime: the largest first, each at the lowest place that is free while it lives.
   void place() {
-    std::vector<int> order;
-    for (size_t i = 0; i < buffers_.size(); ++i) {
-      const Buffer& b = buffers_[i];
-      if (b.kind == Kind::own && b.output < 0 && b.block < 0 && b.first >= 0)
-        order.push_back(int(i));
-    }
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-      return buffers_[size_t(a)].bytes > buffers_[size_t(b)].bytes;
-    });
-    std::vector<int> placed;
-    for (int i : order) {
-      Buffer& b = buffers_[size_t(i)];
-      std::vector<std::pair<int64_t, int64_t>> taken;
-      for (int j : placed) {
-        const Buffer& o = buffers_[size_t(j)];
-        if (o.first <= b.last && b.first <= o.last) taken.push_back({o.at, o.at + rounded(o)});
-      }
-      std::sort(taken.begin(), taken.end());
-      int64_t at = 0;
-      for (const auto& t : taken) {
-        if (at + rounded(b) <= t.first) break;
-        at = std::max(at, t.second);
-      }
-      b.at = at;
-      bytes_ = std::max(bytes_, at + rounded(b));
-      placed.push_back(i);
-    }
+    bytes_ = arrange();
     memory_ = static_cast<char*>(pool_allocate(size_t(bytes_)));
     if (memory_ == nullptr) fail(ErrorKind::memory, "capture: the plan needs ", bytes_, " bytes");
     for (size_t i = 0; i < views_.size(); ++i) {
@@ -380,7 +366,6 @@ class Plan : public Recording {
     std::stable_sort(output_views_.begin(), output_views_.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
   }
-  static int64_t rounded(const Buffer& b) { return (b.bytes + kAlign - 1) / kAlign * kAlign; }
 
   void move(const Buffer& b, char* base) {
     const int index = int(&b - buffers_.data());
@@ -451,6 +436,7 @@ class Plan : public Recording {
 
 void bind_plan(py::module_& m) {
   m.def("tensor_type", &tensor_type);
+  m.def("_view_at", &view_at);
   py::class_<Plan>(m, "Plan")
       .def(py::init<>())
       .def("begin", &Plan::begin)
@@ -475,6 +461,7 @@ void bind_plan(py::module_& m) {
       .def("failed", &Plan::failed)
       .def("memory_bytes", &Plan::memory_bytes)
       .def("time", &Plan::time)
+      .def("left_out", &Plan::left_out)
       .def("describe", &Plan::describe);
 }
 

@@ -24,6 +24,12 @@ void record(Call call, void (*kernel)(), const void* params, size_t bytes, const
             int64_t count, int64_t work, Arithmetic arithmetic);
 // The next recorded call has key and offset of a random stream at this place of its params.
 void record_stream(size_t place);
+// The next recorded call raises for some values: it stays, even where nobody reads its results.
+void record_checks();
+// The algorithm that the next recorded call was chosen to take.
+void record_algorithm(const char* name);
+// The entry at work may write this memory.
+void record_write(const char* data);
 
 // Memory that NumPy arrays begin and cease to have. ours: of an entry's output, which a recorded
 // call fills; else NumPy will fill it, which nobody can repeat.

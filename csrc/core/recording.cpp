@@ -41,15 +41,18 @@ void Recording::pause(bool on) { recording = on || !error_.empty() ? nullptr : t
 
 int Recording::label(const std::string& name, const std::string& line) {
   labels_.push_back({name, line});
+  in_place_.clear();
   return label_ = int(labels_.size()) - 1;
 }
 
 void Recording::record_call(Call call, void (*kernel)(), const void* params, size_t bytes,
                             const View* views, int64_t count, int64_t work, Arithmetic arithmetic) {
   const int index = int(steps_.size());
-  Step s{call,       kernel, params_.size(), bytes,      views_.size(),
-         int(count), label_, work,           arithmetic, stream_};
+  Step s{call,   kernel, params_.size(), bytes,   views_.size(), int(count),
+         label_, work,   arithmetic,     stream_, algorithm_,    checks_};
   stream_ = 0;
+  algorithm_ = nullptr;
+  checks_ = false;
   params_.resize(params_.size() + (bytes + sizeof(Unit) - 1) / sizeof(Unit));
   std::memcpy(params_.data() + s.params, params, bytes);
   for (int64_t i = 0; i < count; ++i) {
@@ -63,11 +66,21 @@ void Recording::record_call(Call call, void (*kernel)(), const void* params, siz
       buffers_[b].last = index;
     }
     buffer_of_view_.push_back(b);
+    // An entry writes what it allocates, or asked for as writable.
+    const bool own = b >= 0 && buffers_[b].kind == Kind::own && buffers_[b].label == label_;
+    written_.push_back(own || std::count(in_place_.begin(), in_place_.end(), b) > 0);
   }
   steps_.push_back(s);
 }
 
 void Recording::next_stream(size_t place) { stream_ = place + 1; }
+void Recording::next_checks() { checks_ = true; }
+void Recording::next_algorithm(const char* name) { algorithm_ = name; }
+
+void Recording::written(const char* data) {
+  const int b = find(data);
+  if (b >= 0) in_place_.push_back(b);
+}
 
 void Recording::allocated(const void* block, size_t bytes, bool ours) {
   int at = label_;
@@ -218,7 +231,8 @@ py::list Recording::describe(const std::vector<double>& seconds) const {
       operands.append(py::make_tuple(dtype_name(v.dtype), shape, where(b)));
     }
     rows.append(py::make_tuple(labels_[size_t(s.label)].first, labels_[size_t(s.label)].second,
-                               operands, s.work, seconds.size() > i ? seconds[i] : 0.0));
+                               operands, s.work, seconds.size() > i ? seconds[i] : 0.0,
+                               s.algorithm == nullptr ? "" : s.algorithm));
   }
   return rows;
 }
@@ -239,6 +253,15 @@ void record(Call call, void (*kernel)(), const void* params, size_t bytes, const
 }
 void record_stream(size_t place) {
   if (recording != nullptr) recording->next_stream(place);
+}
+void record_checks() {
+  if (recording != nullptr) recording->next_checks();
+}
+void record_algorithm(const char* name) {
+  if (recording != nullptr) recording->next_algorithm(name);
+}
+void record_write(const char* data) {
+  if (recording != nullptr) recording->written(data);
 }
 void record_allocation(const void* block, size_t bytes, bool ours) {
   if (recording != nullptr && block != nullptr) recording->allocated(block, bytes, ours);

@@ -36,7 +36,9 @@ struct Step {
   int count, label;
   int64_t work;
   Arithmetic arithmetic;
-  size_t stream;  // 1 + the place of key and offset in the params, or 0
+  size_t stream;          // 1 + the place of key and offset in the params, or 0
+  const char* algorithm;  // nullptr: there is one only
+  bool checks;            // raises for some values
 };
 
 class Recording {
@@ -55,6 +57,9 @@ class Recording {
   void record_call(Call call, void (*kernel)(), const void* params, size_t bytes, const View* views,
                    int64_t count, int64_t work, Arithmetic arithmetic);
   void next_stream(size_t place);
+  void next_checks();
+  void next_algorithm(const char* name);
+  void written(const char* data);  // by the entry at work
   void allocated(const void* block, size_t bytes, bool ours);
   void freed(const void* block);
   void seen(py::handle array, const char* data);
@@ -84,9 +89,17 @@ class Recording {
   py::str where(int b) const;
   void stop_listening();
 
+  // Leaves out calls whose results nobody reads, and folds calls into their neighbours, which none
+  // of cuts may lie between. Indices of calls go through moved_ from then on.
+  void simplify(const std::vector<int64_t>& cuts);
+  // Memory by lifetime: the largest first, each at the lowest place that is free while it lives.
+  // Returns how many bytes.
+  int64_t arrange();
+
   std::vector<Unit> params_;
   std::vector<View> views_;
   std::vector<int> buffer_of_view_;
+  std::vector<char> written_;  // by view
   std::vector<Step> steps_;
   std::vector<Buffer> buffers_;
   std::vector<std::pair<std::string, std::string>> labels_;  // name, the user's line
@@ -95,7 +108,17 @@ class Recording {
   mutable std::string error_;
   bool strict_ = true;
   size_t stream_ = 0;
+  bool checks_ = false;
+  const char* algorithm_ = nullptr;
   int label_ = -1;
+  std::vector<int> in_place_;  // buffers that the entry at work may write besides its own
+  std::vector<int> moved_;     // what became of the index of a call
+  int dropped_ = 0, folded_ = 0;
+
+ private:
+  void drop_unread();
+  void fold(const std::vector<int64_t>& cuts);
+  void compact();
 };
 
 }  // namespace tg

@@ -2,6 +2,7 @@
 
 #include <structmember.h>
 
+#include "core/args.h"
 #include "core/check.h"
 
 namespace tg {
@@ -47,6 +48,18 @@ void replace(PyObject*& place, py::handle value) {
   PyObject* before = place;
   place = value.inc_ref().ptr();
   Py_XDECREF(before);
+}
+
+py::object view_at(py::handle array, py::handle dtype, const py::tuple& shape,
+                   const py::tuple& strides, int64_t offset, bool writable) {
+  View v = view_of(array, "capture", "array");
+  v.data += offset;
+  v.dtype = dtype_of(dtype, "capture");
+  v.ndim = integers_of(shape, v.shape, kMaxDims, "capture", "shape");
+  integers_of(strides, v.strides, kMaxDims, "capture", "strides");
+  py::object y = array_on(v, array);
+  if (!writable) y.attr("setflags")(false);
+  return y;
 }
 
 }  // namespace tg

@@ -15,6 +15,9 @@ inline PyObject*& slot(PyObject* tensor, Py_ssize_t offset) {
 
 bool is_tensor(PyObject* x);
 py::object new_tensor(py::handle array);
+// An array that begins offset bytes after the one given, on its memory.
+py::object view_at(py::handle array, py::handle dtype, const py::tuple& shape,
+                   const py::tuple& strides, int64_t offset, bool writable);
 void replace(PyObject*& place, py::handle value);
 
 // What a weak reference refers to, or nullptr; the reference is borrowed from whoever keeps it.

@@ -80,6 +80,7 @@ class Block {
         const Range rows{i, std::min(rows_.end, i + mc_)};
         if (g_.accumulate) copy_in(c, rows, cols);
         sum(rows, cols, c, nc_, rows.begin, cols.begin);
+        finish(g_.then, c, nc_, rows.size(), cols.size());
         if (g_.c.store != nullptr)
           g_.c.store(g_.c.context, c, nc_, rows.begin, rows.size(), cols.begin, cols.size());
         else
@@ -103,6 +104,7 @@ class Block {
     packed_rows_ = offsets;
     direct_b_ = false;
     add_terms(rows_, cols_, p, g_.c.data, g_.c.row_stride, 0, 0);
+    finish_terms(rows_, cols_, p);
     return true;
   }
 
@@ -111,9 +113,17 @@ class Block {
   void sum(Range rows, Range cols, T* c, int64_t ldc, int64_t row0, int64_t col0) {
     for (int64_t p = 0; p < g_.k; p += t_.kc) {
       if (!direct_b_) pack_b(cols, p);
-      for (int64_t i = rows.begin; i < rows.end; i += mc_)
-        add_terms({i, std::min(rows.end, i + mc_)}, cols, p, c, ldc, row0, col0);
+      for (int64_t i = rows.begin; i < rows.end; i += mc_) {
+        const Range some{i, std::min(rows.end, i + mc_)};
+        add_terms(some, cols, p, c, ldc, row0, col0);
+        if (direct_c_) finish_terms(some, cols, p);
+      }
     }
+  }
+
+  // What these rows go through after their last terms, where they lie in C.
+  void finish_terms(Range rows, Range cols, int64_t p) const {
+    if (p + t_.kc >= g_.k) finish(g_, rows.begin, rows.size(), cols.begin, cols.size());
   }
 
   void pack_b(Range cols, int64_t p) {
@@ -222,9 +232,10 @@ bool nothing_to_sum(const Gemm<T>& g) {
   if (g.accumulate) return true;
   for (int64_t i = 0; i < g.m; ++i)
     for (int64_t j = 0; j < g.n; ++j) {
-      const T value = g.row_bias != nullptr   ? g.row_bias[i]
-                      : g.col_bias != nullptr ? g.col_bias[j]
-                                              : T(0);
+      T value = g.row_bias != nullptr   ? g.row_bias[i]
+                : g.col_bias != nullptr ? g.col_bias[j]
+                                        : T(0);
+      finish(g.then, &value, 1);
       if (g.c.store != nullptr)
         g.c.store(g.c.context, &value, 1, i, 1, j, 1);
       else
@@ -316,31 +327,53 @@ void choose_grid(const Gemm<T>& g, const GemmTable<T>& t, int64_t* down, int64_t
   }
 }
 
-}  // namespace
-
 template <class T>
-bool gemm(const Gemm<T>& problem) {
-  if (problem.m == 0 || problem.n == 0) return true;
-  if (problem.k == 0) return nothing_to_sum(problem);
-  const GemmTable<T>& t =
-      problem.table != nullptr ? *problem.table : gemm_table(*kernels().gemm, T());
-  if (problem.way == GemmWay::dot) return dot_products(problem, t);
-  if (problem.way == GemmWay::one_row) return one_row(problem, t);
-  if (problem.way == GemmWay::in_place) return in_place(problem, t);
-  Gemm<T> g = problem;
+const GemmTable<T>& table_of(const Gemm<T>& g) {
+  return g.table != nullptr ? *g.table : gemm_table(*kernels().gemm, T());
+}
+
+// Which way is taken; turns the product over as that wants it.
+template <class T>
+GemmWay choose(const GemmTable<T>& t, Gemm<T>* product) {
+  Gemm<T>& g = *product;
+  if (g.way != GemmWay::any && g.way != GemmWay::packed) return g.way;
   const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr &&
                      g.way != GemmWay::packed;
   if (plain) {
     const Gemm<T> d = g.n < g.m ? turned_over(g) : g;
-    if (d.b.k_stride == 1 && (d.b.lane_stride != 1 || d.n == 1) && is_better_as_dots(d, t))
-      return dot_products(d, t);
+    if (d.b.k_stride == 1 && (d.b.lane_stride != 1 || d.n == 1) && is_better_as_dots(d, t)) {
+      g = d;
+      return GemmWay::dot;
+    }
     if (d.m <= t.wide_rows) g = d;
   }
   if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
   if (g.n == 1 && plain) g.c.col_stride = 1;
   if (plain && g.c.col_stride == 1) {
-    if (g.b.lane_stride == 1 && g.m == 1 && g.n >= 2 * t.full) return one_row(g, t);
-    if (is_better_in_place(g)) return in_place(g, t);
+    if (g.b.lane_stride == 1 && g.m == 1 && g.n >= 2 * t.full) return GemmWay::one_row;
+    if (is_better_in_place(g)) return GemmWay::in_place;
+  }
+  return GemmWay::packed;
+}
+
+}  // namespace
+
+template <class T>
+GemmWay gemm_way(Gemm<T> g) {
+  return choose(table_of(g), &g);
+}
+
+template <class T>
+bool gemm(const Gemm<T>& problem) {
+  if (problem.m == 0 || problem.n == 0) return true;
+  if (problem.k == 0) return nothing_to_sum(problem);
+  const GemmTable<T>& t = table_of(problem);
+  Gemm<T> g = problem;
+  switch (choose(t, &g)) {
+    case GemmWay::dot: return dot_products(g, t);
+    case GemmWay::one_row: return one_row(g, t);
+    case GemmWay::in_place: return in_place(g, t);
+    default: break;
   }
   const bool large = double(g.m) * double(g.n) * double(g.k) >= double(kWorthSharing);
   if (large && g.c.store == nullptr && g.c.col_stride == 1 && !reads_b_in_place(g, t, g.m))
@@ -367,5 +400,7 @@ bool gemm(const Gemm<T>& problem) {
 
 template bool gemm<float>(const Gemm<float>&);
 template bool gemm<double>(const Gemm<double>&);
+template GemmWay gemm_way<float>(Gemm<float>);
+template GemmWay gemm_way<double>(Gemm<double>);
 
 }  // namespace tg

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "core/pool.h"
+#include "cpu/finish.h"
 
 namespace tg {
 
@@ -46,12 +47,28 @@ struct Gemm {
   const T* row_bias = nullptr;  // m values, or
   const T* col_bias = nullptr;  // n values added to C; not with accumulate
   GemmWay way = GemmWay::any;
+  const ElementOp* then = nullptr;  // what C goes through once it is summed; not with accumulate
 };
+
+// C[row : row + rows, col : col + cols] is summed.
+template <class T>
+void finish(const Gemm<T>& g, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+  if (g.then == nullptr) return;
+  T* const c = g.c.data + row * g.c.row_stride + col * g.c.col_stride;
+  if (g.c.col_stride == 1) return finish(g.then, c, g.c.row_stride, rows, cols);
+  if (g.c.row_stride == 1) return finish(g.then, c, g.c.col_stride, cols, rows);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < cols; ++j)
+      finish(g.then, c + i * g.c.row_stride + j * g.c.col_stride, 1);
+}
 
 // Threads share the blocks of C. False when there is no memory for the packed operands. Instances:
 // float and double.
 template <class T>
 bool gemm(const Gemm<T>& problem);
+// The way it takes.
+template <class T>
+GemmWay gemm_way(Gemm<T> problem);
 
 // Memory of one kernel call.
 class Scratch {

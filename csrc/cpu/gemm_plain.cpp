@@ -70,6 +70,7 @@ bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
         }
       }
     }
+    finish(g, 0, g.m, begin, end - begin);
   });
   return true;
 }
@@ -126,6 +127,7 @@ bool in_place(const Gemm<T>& g, const GemmTable<T>& t) {
           kernels[tile.count - 1](args);
         }
       }
+      finish(g, tile.begin, tile.count, run.begin * step, last - run.begin * step);
     }
   };
   if (pieces > 1)
@@ -177,6 +179,7 @@ bool one_row(const Gemm<T>& g, const GemmTable<T>& t) {
     for (int64_t j = 0; j < g.n; ++j)
       c.c[j] = c.add == nullptr ? sum[j] : sum[j] + c.add[c.add_lanes ? j : 0];
   }
+  finish(g, 0, 1, 0, g.n);
   return true;
 }
 

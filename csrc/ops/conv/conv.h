@@ -8,6 +8,7 @@
 
 #include "core/array.h"
 #include "core/view.h"
+#include "cpu/isa/elementwise.h"
 
 namespace tg {
 
@@ -21,7 +22,12 @@ struct ConvParams {
   int64_t c, o;  // per group
   int64_t in[3], out[3], kernel[3], stride[3], before[3], dilation[3];
   DType dtype;
+  ElementOp then;  // what y goes through in a plan; without kernel: nothing
 
+  // The same for algorithms that have elements of y in the caches, in its own type.
+  const ElementOp* then_of_y() const {
+    return then.kernel == nullptr || is_half(dtype) ? nullptr : &then;
+  }
   int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
   int64_t pixels() const { return out[0] * out[1] * out[2]; }
   double flops() const {
@@ -65,6 +71,7 @@ bool sums_pairs(const ConvParams& p);
 // impl, the one of this name; raises where it does not apply.
 int choose_conv(const char* op, const ConvParams& p, const View* views, const std::string& impl);
 bool run_conv(const ConvParams& p, const View* views);
+const char* conv_name(const ConvParams& p);
 // For tests: only this algorithm is considered, as far as it applies. Empty: all of them. False
 // when there is no such name.
 bool force_conv(const char* name);

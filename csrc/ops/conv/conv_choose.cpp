@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/parts.h"
 #include "ops/conv/conv.h"
+#include "ops/elementwise/apply.h"
 
 namespace tg {
 namespace {
@@ -138,8 +139,13 @@ int choose_conv(const char* op, const ConvParams& p, const View* views, const st
 }
 
 bool run_conv(const ConvParams& p, const View* views) {
-  return kAlgorithms[p.algorithm].run(p, views);
+  const Algorithm& a = kAlgorithms[p.algorithm];
+  if (!a.run(p, views)) return false;
+  if (p.then.kernel != nullptr && (p.then_of_y() == nullptr || a.run == conv_plain))
+    apply_then(p.then, views[0]);
+  return true;
 }
+const char* conv_name(const ConvParams& p) { return kAlgorithms[p.algorithm].name; }
 
 void allow_winograd(bool allowed) { g_winograd.store(allowed); }
 bool winograd_allowed() { return g_winograd.load(); }

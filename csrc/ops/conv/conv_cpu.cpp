@@ -8,6 +8,7 @@
 #include "core/pool.h"
 #include "core/run.h"
 #include "ops/conv/conv.h"
+#include "ops/elementwise/apply.h"
 
 namespace tg {
 namespace {
@@ -196,6 +197,13 @@ void kernel(const ConvParams& p, const View* views) {
         ": no memory for the working space");
 }
 
+bool fold_next(const Node& call, const Node& next, int) {
+  auto& p = *reinterpret_cast<ConvParams*>(call.params);
+  if (p.op != ConvOp::forward || !fold_function(next, &p.then)) return false;
+  call.put(0, call.views[0], next, 0);
+  return true;
+}
+
 struct FillParams {};
 
 // Nothing to sum: the result is the bias or zero.
@@ -224,6 +232,7 @@ py::object execute(ConvParams p, const Output& out, const View& a, const View& b
   const ConvViews views = {five_axes(out.view), five_axes(a), five_axes(b), bias};
   p.dtype = out.view.dtype;
   p.algorithm = choose_conv(op_name(p.op, p.rank), p, views, impl);
+  record_algorithm(conv_name(p));
   run(kernel, p, views, int64_t(std::min(p.flops(), 1e18)));
   return out.array;
 }
@@ -319,6 +328,7 @@ py::object conv_grad_weight(py::handle g_array, py::handle x_array, py::handle k
 
 void bind_conv(py::module_& m) {
   using py::arg;
+  register_fold_next(reinterpret_cast<void (*)()>(kernel), 0, fold_next);
   m.def("conv", &conv, arg("x"), arg("w"), arg("bias"), arg("stride"), arg("padding"),
         arg("dilation"), arg("groups"), arg("impl") = "");
   m.def("conv_grad_input", &conv_grad_input, arg("g"), arg("w"), arg("in_spatial"), arg("stride"),

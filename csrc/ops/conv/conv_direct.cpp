@@ -45,6 +45,7 @@ bool forward(const ConvParams& p, const View* v) {
   c.w_dst = c.src_channels * p.taps();
   c.w_group = p.o * c.w_dst;
   for (int64_t t = 0; t < p.taps(); ++t) c.w_tap.push_back(t);
+  c.then = p.then_of_y();
   if (has_bias) c.bias = row_major_values(bias, scratch.at<T>(weights));
   return correlate(c);
 }

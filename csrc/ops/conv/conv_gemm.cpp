@@ -177,6 +177,7 @@ bool map_channels(const ConvParams& p, const Flat<S>& dst, int64_t rows, const F
         g.b = {x.data, x.position, x.channel};
         g.c = {y.data, y.channel, y.position};
         g.row_bias = add;
+        g.then = p.then_of_y();
         const bool apart = src.channel * int64_t(sizeof(T)) % kPagePitch != 0;
         g.b_in_place = src.position == 1 && apart;
         if (small || (src.position == 1 && !apart && rows > 2 * elements.table->rows &&
@@ -363,6 +364,7 @@ bool covering(const ConvParams& p, const View* v) {
         for (int64_t i = 0; i < p.o; ++i) bias_values[i] = value_of<S>(bias, group * p.o + i);
       }
     }
+    m.then = p.then_of_y();
     if (!gemm_stored(m, bias_values)) return false;
   }
   return true;

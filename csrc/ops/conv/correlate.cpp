@@ -8,6 +8,7 @@
 #include "core/dispatch.h"
 #include "core/parallel.h"
 #include "core/parts.h"
+#include "cpu/finish.h"
 #include "cpu/isa/kernels.h"
 
 namespace tg {
@@ -260,6 +261,10 @@ class Correlator {
           kernels[tile.count - 1](args);
         }
       }
+      if (block + 1 < blocks_) continue;
+      const int64_t first = part_of(c_.dst_channels, tiles_, tiles.begin).begin;
+      const int64_t end = part_of(c_.dst_channels, tiles_, tiles.end() - 1).end();
+      finish(c_.then, c + first * args.ldc, args.ldc, end - first, positions);
     }
   }
 

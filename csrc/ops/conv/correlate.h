@@ -3,6 +3,7 @@
 #pragma once
 #include <vector>
 
+#include "cpu/isa/elementwise.h"
 #include "ops/conv/lower.h"
 
 namespace tg {
@@ -18,7 +19,8 @@ struct Correlation {
   const T* w = nullptr;
   int64_t w_group = 0, w_dst = 0, w_src = 0;
   std::vector<int64_t> w_tap;
-  const T* bias = nullptr;  // groups * dst_channels, or nullptr
+  const T* bias = nullptr;          // groups * dst_channels, or nullptr
+  const ElementOp* then = nullptr;  // what the sums go through at last
 };
 
 template <class T>

@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "core/parts.h"
+#include "cpu/finish.h"
 #include "cpu/gemm_half.h"
 #include "cpu/isa/depthwise_kernels.h"
 #include "cpu/isa/kernels.h"
@@ -151,6 +152,7 @@ bool conv_depthwise(const ConvParams& p, const View* v) {
           half_type ? space.at<float>(copy) : reinterpret_cast<float*>(plane(v[0], n, c));
       k.correlate(some, w + c * taps, read(v[1], n, c, some.planes, 1, space.at<float>(0)), add + c,
                   y);
+      finish(p.then_of_y(), y, d.out, some.planes, pixels);
       for (int64_t q = 0; half_type && q < some.planes; ++q)
         narrow(y + q * pixels, plane(v[0], n, c + q), pixels);
     }

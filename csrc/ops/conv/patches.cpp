@@ -104,6 +104,7 @@ bool compute_patches(const ConvParams& p, const View* v) {
         g.a = {kernel, terms, 1};
         g.b = {patches, terms, 1};
         g.c = {image, row, step};
+        g.then = p.then_of_y();
         if (v[3].data != nullptr) g.row_bias = v[3].ptr<T>() + group * p.o;
       } else if (weight) {
         lower(p, v[2], n, group, patches);

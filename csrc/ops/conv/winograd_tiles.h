@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "core/parts.h"
+#include "cpu/finish.h"
 #include "cpu/gemm_half.h"
 #include "cpu/isa/kernels.h"
 #include "cpu/isa/winograd_kernels.h"
@@ -193,6 +194,7 @@ class TileTransforms {
       const int64_t rows = std::min<int64_t>(t_.m, ceil_div(v.shape[3] - y, step_y_));
       const int64_t cols = std::min<int64_t>(t_.m * p.count, ceil_div(v.shape[4] - x0, step_x_));
       const int64_t col = v.strides[4] * step_x_ / item;
+      finish(p_.then_of_y(), patch, rows * pitch);
       for (int64_t r = 0; r < rows; ++r) {
         ask(v, p.n, first + p.channel, channels, y + r * step_y_, x0, cols);
         const float* row = patch + r * pitch;

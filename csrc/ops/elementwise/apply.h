@@ -1,11 +1,25 @@
 // An element-wise operation on whole arrays.
 #pragma once
+#include "core/folds.h"
 #include "core/loop.h"
 #include "core/stream.h"
 #include "cpu/isa/elementwise.h"
 #include "cpu/isa/kernels.h"
 
 namespace tg {
+
+// Of a recorded call of an element-wise kernel.
+struct ElementParams {
+  ElementOp op;
+  int64_t grain;
+};
+
+constexpr int64_t kFunctionGrain = 32768;  // of ElementParams, for what costs little
+
+// Whether an element-wise call is this one.
+inline bool computes(const Node& n, ElementKernel kernel) {
+  return reinterpret_cast<const ElementParams*>(n.params)->op.kernel == kernel;
+}
 
 // views: the output, and the inputs broadcast to its shape.
 template <int N>
@@ -36,6 +50,26 @@ void apply_elements(ElementOp op, int64_t grain, const View* views) {
     parallel_rows(loop, grain,
                   [&](char** p, const int64_t* s, int64_t n) { table.row(op, p, s, n); });
   }
+}
+
+// What a call of a kernel that ends its work with `then` may take over from a neighbour: functions
+// of one operand, of float types. ReLU keeps denormals, but finds none in the results of
+// arithmetic.
+inline bool fold_function(const Node& next, ElementOp* then) {
+  const DType t = next.views[0].dtype;
+  const bool relu = computes(next, kernels().elementwise->unary(Unary::relu, t));
+  if (then->kernel != nullptr || next.count != 2 || !is_float(t) ||
+      (next.arithmetic == Arithmetic::exact && !relu))
+    return false;
+  *then = reinterpret_cast<const ElementParams*>(next.params)->op;
+  then->dtypes[0] = then->dtypes[1] = t;
+  return true;
+}
+
+// What is left of it where the kernel could not do it on the way.
+inline void apply_then(const ElementOp& then, const View& y) {
+  const View views[] = {y, y};
+  apply_elements<2>(then, kFunctionGrain, views);
 }
 
 }  // namespace tg

@@ -30,11 +30,6 @@ ElementKernel defined(ElementKernel kernel, const char* op, DType t) {
 // Rough cost of one element. It decides how many elements a thread should at least have.
 enum class Cost { move = 1, polynomial = 8, library = 16 };
 
-struct ElementParams {
-  ElementOp op;
-  int64_t grain;
-};
-
 // views: the output, and the inputs broadcast to its shape.
 template <int N>
 void element_kernel(const ElementParams& params, const View* views) {

@@ -79,6 +79,7 @@ Output checked_indices(const char* op, py::handle index, int64_t size) {
   check(v.dtype == DType::i64, ErrorKind::dtype, op, ": index must be int64, got ",
         dtype_name(v.dtype));
   Output out = empty(op, DType::i64, v.ndim, v.shape);
+  record_checks();
   run(normalise_kernel, NormaliseParams{op, size}, {out.view, v}, v.size(), Arithmetic::exact);
   return out;
 }

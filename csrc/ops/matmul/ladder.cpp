@@ -48,6 +48,14 @@ int way_of(const char* op, const std::string& impl) {
   fail(ErrorKind::value, op, ": impl must be '' or one of ", names, "; got '", impl, "'");
 }
 
+const char* way_name(int way) { return kWays[way].name; }
+
+const char* way_name(GemmWay way) {
+  for (const Way& w : kWays)
+    if (w.gemm == way && way != GemmWay::any) return w.name;
+  return "";
+}
+
 template <class T>
 void check_way(const char* op, int way, const Gemm<T>& g) {
   const Operands o{g.m, g.m == 1 || g.a.lane_stride == 1 || g.a.k_stride == 1,

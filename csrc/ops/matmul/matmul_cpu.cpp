@@ -12,6 +12,7 @@
 #include "cpu/gemm_half.h"
 #include "cpu/isa/gemm_kernels.h"
 #include "cpu/isa/kernels.h"
+#include "ops/elementwise/apply.h"
 #include "ops/matmul/ladder.h"
 
 namespace tg {
@@ -45,8 +46,11 @@ Gemm<T> problem(const Sizes& z, Matrix<T> a, Matrix<T> b, Matrix<T> c) {
 
 // bias: n values, contiguous, or nullptr.
 template <class S>
-bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const compute_t<S>* bias) {
-  return gemm_stored(problem(z, a, b, c), bias);
+bool product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c, const compute_t<S>* bias,
+             const ElementOp* then) {
+  Gemm<S> g = problem(z, a, b, c);
+  g.then = then;
+  return gemm_stored(g, bias);
 }
 
 // Integers wrap: the sums are unsigned and at least as wide as int.
@@ -78,7 +82,8 @@ bool integer_product(const Sizes& z, Matrix<S> a, Matrix<S> b, Matrix<S> c) {
 
 struct MatmulParams {
   const char* op;
-  int way;  // see ladder.h
+  int way;         // see ladder.h
+  ElementOp then;  // what the result goes through in a plan; without kernel: nothing
 };
 
 // The batch dimensions, fewest first: those that only add rows to one product are merged into m.
@@ -126,6 +131,8 @@ void matmul_kernel(const MatmulParams& params, const View* views) {
   Sizes z{c.shape[last - 1], c.shape[last], a.shape[last]};
   const Batch batch(views, &z);
   std::atomic<bool> ok{true};
+  const bool after = params.then.kernel != nullptr && is_half(c.dtype);  // blocks are of float32
+  const ElementOp* const then = params.then.kernel == nullptr || after ? nullptr : &params.then;
   const auto typed = [&](auto tag) {
     using S = typename decltype(tag)::type;
     using T = compute_t<S>;
@@ -157,10 +164,10 @@ void matmul_kernel(const MatmulParams& params, const View* views) {
         if constexpr (std::is_integral_v<S>)
           done = integer_product(z, x, y, to);
         else if constexpr (std::is_floating_point_v<S>)
-          done = params.way == 0 ? product(z, x, y, to, addend)
+          done = params.way == 0 ? product(z, x, y, to, addend, then)
                                  : multiply(problem(z, x, y, to), params.way);
         else
-          done = product(z, x, y, to, addend);
+          done = product(z, x, y, to, addend, then);
         if (!done) ok.store(false);
       }
     };
@@ -176,6 +183,42 @@ void matmul_kernel(const MatmulParams& params, const View* views) {
     dispatch_integer(params.op, c.dtype, typed);
   check(ok.load(), ErrorKind::memory, params.op, ": no memory for the packed operands of a ",
         shape_of(a), " and b ", shape_of(b));
+  if (after) apply_then(params.then, c);
+}
+
+bool fold_next(const Node& call, const Node& next, int) {
+  auto& p = *reinterpret_cast<MatmulParams*>(call.params);
+  const View& a = call.views[1];
+  // Of no terms the bias is stored as it is, denormals too.
+  if (p.way != 0 || a.shape[a.ndim - 1] == 0 || !fold_function(next, &p.then)) return false;
+  call.put(0, call.views[0], next, 0);
+  return true;
+}
+
+// Runs it, and says in a plan which way it goes.
+void run_matmul(const MatmulParams& params, const View (&views)[4], int64_t work) {
+  if (recording != nullptr && views[0].size() > 0) {
+    const View &c = views[0], &a = views[1], &b = views[2];
+    const int last = c.ndim - 1;
+    Sizes z{c.shape[last - 1], c.shape[last], a.shape[last]};
+    const Batch batch(views, &z);
+    const auto name = [&](auto number) {
+      using T = decltype(number);
+      const auto matrix = [&](const View& v, int64_t row_stride) {
+        const int64_t item = sizeof(T);
+        return Matrix<T>{v.ptr<T>(), row_stride / item, v.strides[last] / item};
+      };
+      return way_name(
+          gemm_way(problem(z, matrix(a, batch.row_strides[1]), matrix(b, b.strides[last - 1]),
+                           matrix(c, batch.row_strides[0]))));
+    };
+    record_algorithm(params.way != 0         ? way_name(params.way)
+                     : c.dtype == DType::f32 ? name(float())
+                     : c.dtype == DType::f64 ? name(double())
+                     : is_half(c.dtype)      ? "widened"
+                                             : "integers");
+  }
+  run(matmul_kernel, params, views, work);
 }
 
 // Stretched dimensions have no memory of their own, so that sizes may be far beyond it.
@@ -247,8 +290,7 @@ py::object matmul(py::handle a_array, py::handle b_array, const std::string& imp
   shape[ndim - 2] = k;
   shape[ndim - 1] = n;
   const View wide_b = broadcast_to(b, ndim, shape);
-  run(matmul_kernel, MatmulParams{"matmul", way}, {out.view, wide_a, wide_b, View{}},
-      work_of(out.view, k));
+  run_matmul({"matmul", way, {}}, {out.view, wide_a, wide_b, View{}}, work_of(out.view, k));
   return out.array;
 }
 
@@ -291,16 +333,17 @@ py::object linear(py::handle x_array, py::handle w_array, py::handle bias_array)
   std::copy(rows.shape, rows.shape + rows.ndim - 2, shape);
   shape[rows.ndim - 2] = k;
   shape[rows.ndim - 1] = n;
-  run(matmul_kernel, MatmulParams{"linear", 0},
-      {x.ndim == 1 ? with_row(out.view) : out.view, rows, broadcast_to(turned, rows.ndim, shape),
-       bias},
-      work_of(out.view, k));
+  run_matmul({"linear", 0, {}},
+             {x.ndim == 1 ? with_row(out.view) : out.view, rows,
+              broadcast_to(turned, rows.ndim, shape), bias},
+             work_of(out.view, k));
   return out.array;
 }
 
 }  // namespace
 
 void bind_matmul(py::module_& m) {
+  register_fold_next(reinterpret_cast<void (*)()>(matmul_kernel), 0, fold_next);
   m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("impl") = "");
   m.def("linear", &linear, py::arg("x"), py::arg("w"), py::arg("bias"));
 }

@@ -7,6 +7,7 @@
 
 #include "core/run.h"
 #include "ops/copy/store.h"
+#include "ops/elementwise/apply.h"
 #include "ops/norm/norm.h"
 
 namespace tg {
@@ -175,6 +176,37 @@ void batch_norm_grad_kernel(const Layout& p, const View* views) {
   });
 }
 
+// In a plan: a residual that is added and a ReLU behind it, or one of them. The bits are those of
+// the parts.
+bool fold_next(const Node& call, const Node& next, int at) {
+  bool& relu = reinterpret_cast<Layout*>(call.params)->relu;
+  const DType t = call.views[6].dtype;
+  const ElementwiseKernels& table = *kernels().elementwise;
+  if (relu) return false;
+  if (next.count == 2 && computes(next, table.unary(Unary::relu, t)))
+    relu = true;
+  else if (next.count == 3 && computes(next, table.binary(Binary::add, t)) &&
+           call.views[5].data == nullptr)
+    call.put(5, call.views[6], next, 3 - at);
+  else
+    return false;
+  call.put(6, call.views[6], next, 0);
+  return true;
+}
+
+// The gradient of the ReLU behind.
+bool fold_before(const Node& call, const Node& before, bool shared) {
+  const DType t = call.views[0].dtype;
+  if (call.views[5].data != nullptr || before.count != 3 ||
+      !computes(before, kernels().elementwise->unary_grad(UnaryGrad::relu, t)))
+    return false;
+  if (shared && call.views[9].data != nullptr) return false;
+  if (shared) call.put(9, call.views[6], before, 0);
+  call.put(5, call.views[0], before, 2);
+  call.put(0, call.views[0], before, 1);
+  return true;
+}
+
 // The array with its channel axis moved to the end, where that is how it lies in memory.
 bool channels_innermost(const View& v) {
   return v.ndim > 2 && v.strides[1] == itemsize(v.dtype) && v.shape[1] > 1 && v.size() > 0 &&
@@ -270,6 +302,8 @@ py::tuple batch_norm_grad(py::handle g, py::handle x, py::handle weight, py::han
 
 void bind_norm(py::module_& m) {
   using py::arg;
+  register_fold_next(reinterpret_cast<void (*)()>(batch_norm_kernel), 6, fold_next);
+  register_fold_before(reinterpret_cast<void (*)()>(batch_norm_grad_kernel), 0, fold_before);
   m.def("batch_norm", &batch_norm, arg("x"), arg("weight"), arg("bias"), arg("mean"), arg("var"),
         arg("eps"), arg("residual") = py::none(), arg("relu") = false);
   m.def("batch_norm_grad", &batch_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),

@@ -173,10 +173,10 @@ py::object max_pool_grad(py::handle g_array, py::handle indices, py::handle in_s
   if (params.batch * params.channels > 0) {
     py::object keep[2];
     const DType t = compute_dtype(g.dtype);
-    run(grad_kernel, params,
-        {gx.view(), pool_operand(op, g, t, lanes, Pack::planes, &keep[0]),
-         pool_operand(op, index, index.dtype, lanes, Pack::planes, &keep[1])},
-        g.size() + gx.out.view.size());
+    const View of_g = pool_operand(op, g, t, lanes, Pack::planes, &keep[0]);
+    const View at = pool_operand(op, index, index.dtype, lanes, Pack::planes, &keep[1]);
+    record_checks();
+    run(grad_kernel, params, {gx.view(), of_g, at}, g.size() + gx.out.view.size());
   }
   return gx.finish();
 }
@@ -193,9 +193,10 @@ py::object max_pool_gather(py::handle x_array, py::handle indices) {
   const PoolResult y(op, x.dtype, index, lanes, index.shape + 2, Pack::planes);
   if (index.size() > 0) {
     py::object keep[2];
-    run(gather_kernel, index_params(op, index, x.shape + 2, rank, lanes),
-        {y.view(), pool_operand(op, x, compute_dtype(x.dtype), lanes, Pack::planes, &keep[0]),
-         pool_operand(op, index, index.dtype, lanes, Pack::planes, &keep[1])},
+    const View of_x = pool_operand(op, x, compute_dtype(x.dtype), lanes, Pack::planes, &keep[0]);
+    const View at = pool_operand(op, index, index.dtype, lanes, Pack::planes, &keep[1]);
+    record_checks();
+    run(gather_kernel, index_params(op, index, x.shape + 2, rank, lanes), {y.view(), of_x, at},
         index.size(), Arithmetic::exact);
   }
   return y.finish();

@@ -175,7 +175,8 @@ class Captured:
         return result
 
     def explain(self, *args: Any) -> str:
-        """The plan used last, as a table: op, time, shapes and where they lie, the user's line.
+        """The plan used last, as a table: op, algorithm where there are several, time, shapes and
+        where they lie, the user's line.
 
         args: makes one more call with these arguments, and shows what each part of it took; a chain
         of element-wise calls shows its time at the first of them.
@@ -195,10 +196,13 @@ class Captured:
             plan.core.time(False)
         rows = plan.core.describe()
         lines = [f"{len(rows)} calls, {plan.core.memory_bytes()} bytes for intermediate results"]
-        for name, line, operands, _, seconds in rows:
+        dropped, folded = plan.core.left_out()
+        if dropped or folded:
+            lines[0] += f"; {dropped} calls nobody needs left out, {folded} folded into others"
+        for name, line, operands, _, seconds, algorithm in rows:
             shapes = " ".join(f"{t}{list(shape)}@{where}" for t, shape, where in operands)
             time = f"{seconds * 1e6:9.2f} us" if args else ""
-            lines.append(f"{name:24} {time}  {shapes}  {line}")
+            lines.append(f"{name:24} {algorithm:12} {time}  {shapes}  {line}")
         return "\n".join(lines)
 
 

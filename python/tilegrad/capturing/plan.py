@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
-from .. import recording
+from .. import kernels, recording
 from ..errors import CaptureError
 from ..grad_mode import mode
 from ..nn.module import Module
@@ -57,6 +58,10 @@ def _sharing(arguments: list[Tensor], known: list[Tensor]) -> set[int]:
     }
 
 
+def _geometry(array: Any) -> tuple[Any, ...]:
+    return array.shape, array.strides
+
+
 class Plan:
     """What was recorded for one signature, ready to run again."""
 
@@ -77,7 +82,9 @@ class Plan:
         self.places: dict[int, int] = {}  # id of an array: its place among the outputs
         flat: list[Any] = []
         self.tree = flatten(result, flat)
-        self.results = [self._result(x) for x in flat]
+        outside = [*(x for _, x in tensors), *known]
+        self.bases: list[tuple[Any, Any]] = []
+        self.results = [self._result(x, outside) for x in flat]
         alone = self.tree is None and self.results[0][0] == "output"
         self.only = self.results[0][1] if alone else None
         self.calls = [
@@ -151,7 +158,7 @@ class Plan:
             self.outputs.append(array)
         return self.places[id(array)]
 
-    def _result(self, x: Any) -> tuple[str, Any]:
+    def _result(self, x: Any, outside: list[Tensor]) -> tuple[str, Any]:
         if isinstance(x, np.ndarray):
             raise CaptureError("capture: the function returns a NumPy array; return the tensor")
         if not isinstance(x, Tensor):
@@ -167,9 +174,23 @@ class Plan:
         if self.core.buffer_of(x._array) >= 0:
             x._node = None  # the graph is used up, and a replay makes none
             return "output", self._place(x._array)
-        if x._share is not None or (node is not None and node.rule is not None):
-            raise CaptureError("capture: the function returns a view of a tensor from outside")
-        return "same", x
+        if any(x is t for t in outside) or (x._share is None and (not node or node.rule is None)):
+            return "same", x
+        if node is None:
+            low, high = byte_bounds(x._array)
+            for t in outside:
+                first, end = byte_bounds(t._array)
+                if t._share is x._share and first <= low and high <= end:
+                    return "view", self._view_of(x._array, t)
+        raise CaptureError("capture: the function returns a view of a tensor from outside")
+
+    def _view_of(self, array: Any, t: Tensor) -> tuple[Any, ...]:
+        """The number of an argument or a weak tensor, and how the array lies on its own."""
+        i, base = self.arguments.get(id(t), -1), t._array
+        if i < 0:
+            self.bases.append((weakref.ref(t, self._gone), _geometry(base)))
+        offset = array.ctypes.data - base.ctypes.data
+        return i, weakref.ref(t), (array.dtype, *_geometry(array), offset, array.flags.writeable)
 
     def _gradient(self, g: Any) -> tuple[int, Any]:
         """The place of an output and None, or -1 and a tensor from outside or None."""
@@ -183,6 +204,9 @@ class Plan:
         core = self.core
         if not core.bind(args) or (self.writes and collide(args)):
             return NotImplemented
+        for ref, lies in self.bases:
+            if (t := ref()) is None or _geometry(t._array) != lies:
+                return NotImplemented
         for step in self.steps:
             if not step.refresh(core):
                 return NotImplemented
@@ -219,4 +243,9 @@ class Plan:
 
     def _values(self, tensors: list[Any], args: Any) -> Iterator[Any]:
         for kind, x in self.results:
-            yield tensors[x] if kind == "output" else args[x] if kind == "argument" else x
+            if kind == "view":
+                i, ref, lies = x
+                base = args[i] if i >= 0 else ref()
+                yield base._view(kernels.host._view_at(base._array, *lies))
+            else:
+                yield tensors[x] if kind == "output" else args[x] if kind == "argument" else x

@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import kernels
 from ..errors import CaptureError, user_line
-from ..kernels import contract
 from ..tensor import Tensor
 from .signature import flatten
 
@@ -130,11 +129,5 @@ class Recording:
     def around(self, kernel: Callable, call: Any) -> Any:
         """Names the kernel call for messages and explain()."""
         if threading.get_ident() == self.thread and not self.paused:
-            self.core.label(_name(call), user_line(1))
+            self.core.label(call.op(), user_line(1))
         return kernel(*call.args)
-
-
-def _name(call: Any) -> str:
-    ops = {"unary": contract.UNARY, "binary": contract.BINARY, "reduce": contract.REDUCE}
-    table = ops.get(call.name)
-    return f"{table[call.args[0]]}" if table else call.name

@@ -35,8 +35,12 @@ def floating(op: str, input: Any) -> Any:
 
 
 def into(input: Any, y: Tensor, inplace: bool) -> Tensor:
-    """y, or input with the values of y written into it."""
-    return input.copy_(y) if inplace else y
+    """y, or input with the values of y written into it; while recorded, input becomes y."""
+    if not inplace:
+        return y
+    if input.dtype == y.dtype and not input._writable("copy_", (y,)):
+        return input._rebind(y)
+    return input.copy_(y)
 
 
 # --- piecewise linear -----------------------------------------------------------------------------
