@@ -12,8 +12,8 @@
 namespace tg {
 
 // own: of an entry's output. outer: from before the capture. constant: made by NumPy of numbers.
-// foreign: made by NumPy of who knows what.
-enum class Kind { own, outer, constant, foreign };
+// foreign: made by NumPy of who knows what. kept: see kept.h.
+enum class Kind { own, outer, constant, foreign, kept };
 
 struct Buffer {
   Kind kind;
@@ -80,6 +80,7 @@ class Recording {
   const char* name() const;
   void refuse_foreign(const Buffer& b) const;
   int add(Kind kind, const void* block, int64_t bytes, int label);
+  size_t add_params(const void* params, size_t bytes);
   int find(const char* address) const;
   py::str where(int b) const;
   void stop_listening();
