@@ -34,6 +34,7 @@ struct Node {
 using FoldNext = bool (*)(const Node& call, const Node& next, int at);
 // output: the view that `call` writes.
 void register_fold_next(void (*kernel)(), int output, FoldNext fold);
+FoldNext fold_next_of(void (*kernel)());  // nullptr: it has none
 
 // `call` reads the result of `before`: it reads what `before` read instead, and where others read
 // that result too (shared), it makes that as well.

@@ -12,8 +12,8 @@
 #include "core/chains.h"
 #include "core/check.h"
 #include "core/fp_mode.h"
+#include "core/kept.h"
 #include "core/pool.h"
-#include "core/recording.h"
 #include "core/run.h"
 #include "core/tensor_slots.h"
 
@@ -32,9 +32,10 @@ struct Source {
   bool gradient, leaf;
   py::object array;
   const char *low, *high;
-  bool used, writable;
+  bool used, writable, watched = false;
   View view;
   std::vector<Patch> patches;
+  Version version;  // of what is watched
 };
 
 struct Stream {
@@ -65,17 +66,17 @@ struct Guard {
 
 }  // namespace
 
-class Plan : public Recording {
+class Plan : public Keeping {
  public:
   ~Plan() { pool_free(memory_); }
 
   // sources: (array, argument or -1, tensor or None, whether it is its gradient, whether the tensor
   // is a leaf that requires grad) in the order of precedence. outputs: arrays made by recorded
   // calls. streams: key, offset and blocks used of every generator. guards: a cell or a dict, the
-  // key, what is there. cuts: where Python is called between two calls. Returns which of the
-  // sources are looked up.
+  // key, what is there. cuts: where Python is called between two calls. inference: see kept.h;
+  // nothing from outside is written. Returns which of the sources are looked up.
   py::list finish(const py::list& sources, const py::list& outputs, const py::list& streams,
-                  const py::list& guards, std::vector<int64_t> cuts) {
+                  const py::list& guards, std::vector<int64_t> cuts, bool inference) {
     for (py::handle item : sources) {
       const auto t = py::reinterpret_borrow<py::tuple>(item);
       Source s;
@@ -93,8 +94,10 @@ class Plan : public Recording {
     for (py::handle array : outputs) add_result(array);
     simplify(cuts);
     for (int64_t& c : cuts) c = moved_[size_t(c)];
+    source_of_view_.assign(views_.size(), -1);
     for (size_t i = 0; i < views_.size(); ++i)
       if (buffer_of_view_[i] >= 0) resolve(i);
+    if (inference && cuts.empty()) rewrite();
     for (size_t i = 0; i < steps_.size(); ++i)
       if (steps_[i].stream > 0) add_stream(int(i), streams);
     for (py::handle item : guards) {
@@ -118,7 +121,7 @@ class Plan : public Recording {
     place();
     for (const Step& s : steps_) work_ += s.work;
     for (Buffer& b : buffers_)
-      if (b.kind != Kind::constant) b.owner = py::object();
+      if (b.kind != Kind::constant && b.kind != Kind::kept) b.owner = py::object();
     at_.clear();
     return used;
   }
@@ -156,10 +159,12 @@ class Plan : public Recording {
         return false;
       }
       const auto array = py::reinterpret_borrow<py::object>(slot(tensor, g_array));
+      if (s.watched && !s.version.look(tensor, &stale_)) return false;
       if (array.is(s.array)) continue;
       char* const base = bytes_if_alike(array, s.view, s.writable);
       if (base == nullptr) return false;
       s.array = array;
+      stale_ = stale_ || s.watched;
       for (const Patch& p : s.patches) views_[p.view].data = base + p.offset;
     }
     return true;
@@ -206,6 +211,7 @@ class Plan : public Recording {
   void run(int64_t from, int64_t to) {
     from = moved_[size_t(from)];
     to = to < 0 ? size() : moved_[size_t(to)];
+    if (stale_) make_kept();
     if (work_ < kReleaseGil) return go(from, to);
     py::gil_scoped_release unlocked;
     go(from, to);
@@ -330,7 +336,19 @@ class Plan : public Recording {
            " reads an array that belongs to no tensor; pass it as an argument");
     }
     best->used = true;
-    best->patches.push_back({i, views_[i].data - best->view.data});
+    source_of_view_[i] = int(best - sources_.data());
+    follow(source_of_view_[i], i);
+  }
+  void follow(int source, size_t view) override {
+    Source& s = sources_[size_t(source)];
+    s.patches.push_back({view, views_[view].data - s.view.data});
+  }
+  bool watch(int source) override {
+    Source& s = sources_[size_t(source)];
+    if (s.argument >= 0 || !s.tensor || s.gradient) return false;
+    PyObject* tensor = referent(s.tensor);
+    if (!s.watched) s.watched = tensor != nullptr && s.version.look(tensor, &stale_);
+    return s.watched;
   }
 
   void add_stream(int step, const py::list& streams) {
@@ -460,6 +478,7 @@ void bind_plan(py::module_& m) {
       .def("finished", &Plan::finished)
       .def("failed", &Plan::failed)
       .def("memory_bytes", &Plan::memory_bytes)
+      .def("kept_bytes", &Plan::kept_bytes)
       .def("time", &Plan::time)
       .def("left_out", &Plan::left_out)
       .def("describe", &Plan::describe);

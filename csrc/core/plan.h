@@ -10,6 +10,15 @@ enum class Arithmetic { exact, floating };  // floating: denormals are flushed
 
 using Call = void (*)(void (*kernel)(), const void* params, const View* views);
 
+// What calls a kernel that takes these params.
+template <class Params>
+Call call_of() {
+  return [](void (*kernel)(), const void* params, const View* views) {
+    reinterpret_cast<void (*)(const Params&, const View*)>(kernel)(
+        *static_cast<const Params*>(params), views);
+  };
+}
+
 class Recording;
 
 // That of this thread's capture; nullptr while nothing is captured. (__thread: reading it costs

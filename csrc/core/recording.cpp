@@ -48,13 +48,13 @@ int Recording::label(const std::string& name, const std::string& line) {
 void Recording::record_call(Call call, void (*kernel)(), const void* params, size_t bytes,
                             const View* views, int64_t count, int64_t work, Arithmetic arithmetic) {
   const int index = int(steps_.size());
-  Step s{call,   kernel, params_.size(), bytes,   views_.size(), int(count),
-         label_, work,   arithmetic,     stream_, algorithm_,    checks_};
+  Step s{call,    kernel,        add_params(params, bytes),
+         bytes,   views_.size(), int(count),
+         label_,  work,          arithmetic,
+         stream_, algorithm_,    checks_};
   stream_ = 0;
   algorithm_ = nullptr;
   checks_ = false;
-  params_.resize(params_.size() + (bytes + sizeof(Unit) - 1) / sizeof(Unit));
-  std::memcpy(params_.data() + s.params, params, bytes);
   for (int64_t i = 0; i < count; ++i) {
     views_.push_back(views[i]);
     int b = -1;
@@ -209,6 +209,13 @@ int Recording::add(Kind kind, const void* block, int64_t bytes, int label) {
   return at_[base] = int(buffers_.size()) - 1;
 }
 
+size_t Recording::add_params(const void* params, size_t bytes) {
+  const size_t at = params_.size();
+  params_.resize(at + (bytes + sizeof(Unit) - 1) / sizeof(Unit));
+  std::memcpy(params_.data() + at, params, bytes);
+  return at;
+}
+
 int Recording::find(const char* address) const {
   auto it = at_.upper_bound(address);
   if (it == at_.begin()) return -1;
@@ -242,6 +249,7 @@ py::str Recording::where(int b) const {
   const Buffer& x = buffers_[size_t(b)];
   if (x.kind == Kind::outer) return "outside";
   if (x.kind == Kind::constant) return "constant";
+  if (x.kind == Kind::kept) return "kept";
   if (x.output >= 0) return "output";
   if (x.block >= 0) return "block";
   return std::to_string(x.at) + "+" + std::to_string(x.bytes);

@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "core/array.h"
+#include "core/folds.h"
 #include "core/plan.h"
 
 namespace tg {
 
 // own: of an entry's output. outer: from before the capture. constant: made by NumPy of numbers.
-// foreign: made by NumPy of who knows what.
-enum class Kind { own, outer, constant, foreign };
+// foreign: made by NumPy of who knows what. kept: see kept.h.
+enum class Kind { own, outer, constant, foreign, kept };
 
 struct Buffer {
   Kind kind;
@@ -85,6 +86,7 @@ class Recording {
   const char* name() const;
   void refuse_foreign(const Buffer& b) const;
   int add(Kind kind, const void* block, int64_t bytes, int label);
+  size_t add_params(const void* params, size_t bytes);
   int find(const char* address) const;
   py::str where(int b) const;
   void stop_listening();
@@ -92,6 +94,7 @@ class Recording {
   // Leaves out calls whose results nobody reads, and folds calls into their neighbours, which none
   // of cuts may lie between. Indices of calls go through moved_ from then on.
   void simplify(const std::vector<int64_t>& cuts);
+  Node node(const Step& s);
   // Memory by lifetime: the largest first, each at the lowest place that is free while it lives.
   // Returns how many bytes.
   int64_t arrange();

@@ -20,14 +20,9 @@ template <class Params>
 void run(void (*fn)(const Params&, const View*), const Params& params, const View* views,
          int64_t count, int64_t work, Arithmetic arithmetic = Arithmetic::floating) {
   static_assert(std::is_trivially_copyable<Params>::value, "params are copied into plans");
-  if (recording != nullptr) {
-    const Call call = [](void (*kernel)(), const void* p, const View* v) {
-      reinterpret_cast<void (*)(const Params&, const View*)>(kernel)(*static_cast<const Params*>(p),
-                                                                     v);
-    };
-    record(call, reinterpret_cast<void (*)()>(fn), &params, sizeof(Params), views, count, work,
-           arithmetic);
-  }
+  if (recording != nullptr)
+    record(call_of<Params>(), reinterpret_cast<void (*)()>(fn), &params, sizeof(Params), views,
+           count, work, arithmetic);
   const FlushDenormals flush(arithmetic == Arithmetic::floating);
   if (work < kReleaseGil) return fn(params, views);
   pybind11::gil_scoped_release unlocked;

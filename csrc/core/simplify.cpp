@@ -60,6 +60,11 @@ void move_touch(Touches* touches, const int* buffers, int count, int from, int t
 void register_fold_next(void (*kernel)(), int output, FoldNext fold) {
   nexts().push_back({kernel, output, fold});
 }
+FoldNext fold_next_of(void (*kernel)()) {
+  for (const Next& row : nexts())
+    if (row.kernel == kernel) return row.fold;
+  return nullptr;
+}
 void register_fold_before(void (*kernel)(), int input, FoldBefore fold) {
   befores().push_back({kernel, input, fold});
 }
@@ -91,21 +96,22 @@ void Recording::drop_unread() {
   }
 }
 
+Node Recording::node(const Step& s) {
+  return {s.kernel,
+          reinterpret_cast<char*>(params_.data() + s.params),
+          s.bytes,
+          views_.data() + s.views,
+          buffer_of_view_.data() + s.views,
+          s.count,
+          s.arithmetic};
+}
+
 void Recording::fold(const std::vector<int64_t>& cuts) {
   Touches touches(buffers_.size());
   for (int i = 0; i < int(steps_.size()); ++i) {
     const Step& s = steps_[size_t(i)];
     if (s.call != nullptr) move_touch(&touches, &buffer_of_view_[s.views], s.count, i, i);
   }
-  const auto node = [&](const Step& s) {
-    return Node{s.kernel,
-                reinterpret_cast<char*>(params_.data() + s.params),
-                s.bytes,
-                views_.data() + s.views,
-                buffer_of_view_.data() + s.views,
-                s.count,
-                s.arithmetic};
-  };
   // Whether two views may share memory; arrays from outside may overlap under several names.
   const auto meet = [&](size_t a, size_t b) {
     const int x = buffer_of_view_[a], y = buffer_of_view_[b];

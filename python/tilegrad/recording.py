@@ -89,6 +89,15 @@ def written(t: Any) -> None:
         c.written(t)
 
 
+def exported(t: Any) -> Any:
+    """Others may write into this storage from now on, uncounted: its version gets a second number,
+    by which plans know that they must not keep what depends on it."""
+    cell = t._cell()
+    if len(cell) == 1:
+        cell.append(0)
+    return t
+
+
 def repeated(method: F) -> F:
     """Of a method that works in Python: a replay calls it again, at the same place."""
 

@@ -332,7 +332,7 @@ class Tensor(Methods):
         """
         if self._node is not None and not force:
             raise GradientError("numpy: the tensor requires grad; call detach() first")
-        return self._value("numpy()")
+        return recording.exported(self)._value("numpy()")
 
     def _value(self, what: str) -> Any:  # for Python to read, which a captured step must not do
         if recording.captures:
@@ -345,7 +345,7 @@ class Tensor(Methods):
     def __dlpack__(self, **kwargs: Any) -> Any:
         if self._node is not None:
             raise BufferError("__dlpack__: the tensor requires grad; call detach() first")
-        return self._value("__dlpack__").__dlpack__(**kwargs)
+        return recording.exported(self)._value("__dlpack__").__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> Any:
         return self._array.__dlpack_device__()
@@ -480,7 +480,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expects a numpy.ndarray, got {type(array).__name__}")
-    return Tensor._new(host_array(array))
+    return recording.exported(Tensor._new(host_array(array)))
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -494,4 +494,4 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         d = data.dtype if dtype is None else dtypes.dtype(dtype)
         return data if d == data.dtype else data.to(d)
-    return Tensor._new(host_array(data, dtype))
+    return recording.exported(Tensor._new(host_array(data, dtype)))

@@ -352,6 +352,9 @@ void tile(const WinogradProduct& t, int64_t row, int64_t col) {
     V x[COLS];
 #pragma GCC unroll 4
     for (int j = 0; j < COLS; ++j) x[j] = V::load(b + j * V::N);
+    if (!TURNED)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLS; ++j) __builtin_prefetch(b + t.ahead + j * V::N, 0, 2);
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) {
       const V y = V::set1(TURNED ? a[0][i] : a[i / 3][i % 3 * ld]);

@@ -27,6 +27,7 @@ struct WinogradProduct {
   float* c;
   int64_t c_ld;
   bool accumulate;
+  int64_t ahead;  // so far behind what is read of b, memory is asked for; not turned
 };
 
 // Vectors of one tile lie point apart, those of the next tile follow after tile.

@@ -14,6 +14,10 @@ namespace tg {
 
 enum class ConvOp { forward, grad_input, grad_weight };
 
+// given: in view 2. making: what the algorithm makes of it goes to view 4, and nothing is computed.
+// kept: it is there.
+enum class ConvWeight { given, making, kept };
+
 struct ConvParams {
   ConvOp op;
   int rank;
@@ -23,6 +27,7 @@ struct ConvParams {
   int64_t in[3], out[3], kernel[3], stride[3], before[3], dilation[3];
   DType dtype;
   ElementOp then;  // what y goes through in a plan; without kernel: nothing
+  ConvWeight weight;
 
   // The same for algorithms that have elements of y in the caches, in its own type.
   const ElementOp* then_of_y() const {
@@ -40,6 +45,7 @@ struct ConvParams {
 // there is none; it belongs to forward only.
 //   forward: y, x, w, bias     grad_input: gx, g, w     grad_weight: gw, g, x
 using ConvViews = View[4];
+constexpr int kKeptWeight = 4;  // in plans for inference
 
 // The algorithms. Each returns false when there is no memory for its working space.
 bool is_pointwise(const ConvParams& p, const View* views);
@@ -57,6 +63,7 @@ bool conv_winograd_2x5(const ConvParams& p, const View* views);
 // 3 x 3 with stride 2, two of the taps F(4, 2).
 bool is_winograd3_by_2(const ConvParams& p, const View* views);
 bool conv_winograd_4x3_by_2(const ConvParams& p, const View* views);
+int64_t winograd_floats(const ConvParams& p, const View* views, const char* name);
 bool is_depthwise(const ConvParams& p, const View* views);
 bool conv_depthwise(const ConvParams& p, const View* views);
 bool is_patches(const ConvParams& p, const View* views);
@@ -70,6 +77,8 @@ bool sums_pairs(const ConvParams& p);
 // The first algorithm of the list of p.op that applies; prints it under TILEGRAD_VERBOSE=1. With
 // impl, the one of this name; raises where it does not apply.
 int choose_conv(const char* op, const ConvParams& p, const View* views, const std::string& impl);
+// How many floats the algorithm makes of a weight that are worth keeping.
+int64_t kept_floats(const ConvParams& p, const View* views);
 bool run_conv(const ConvParams& p, const View* views);
 const char* conv_name(const ConvParams& p);
 // For tests: only this algorithm is considered, as far as it applies. Empty: all of them. False

@@ -30,7 +30,7 @@ std::atomic<bool> g_winograd{true};
 // Vector multiply-adds of the sums themselves, and what F(m x m, r x r) takes instead: products,
 // transforms of tiles, and that of the weight, which many pixels must pay for.
 double direct_cost(const ConvParams& p) { return p.flops() / (sums_pairs(p) ? 64 : 32); }
-double winograd_cost(const ConvParams& p, int64_t m, int64_t n) {
+double winograd_cost(const ConvParams& p, int64_t m, int64_t n, double weight) {
   const int64_t* out = p.op == ConvOp::grad_input && p.stride[1] == 1 ? p.in : p.out;
   double tiles = double(p.n);
   for (int i = 1; i < 3; ++i) {
@@ -38,16 +38,21 @@ double winograd_cost(const ConvParams& p, int64_t m, int64_t n) {
     tiles *= double(d * ceil_div(ceil_div(out[i], d), m));
   }
   const double c = double(p.c), o = double(p.o), points = double(n * n);
-  return double(p.groups) * points * (c * o * (tiles + 4) + 6 * tiles * (c + o)) / 16;
+  return double(p.groups) * points * (c * o * (tiles + weight) + 6 * tiles * (c + o)) / 16;
 }
 double winograd_cost(const ConvParams& p, int64_t m) {
-  return winograd_cost(p, m, m + p.kernel[2] - 1);
+  return winograd_cost(p, m, m + p.kernel[2] - 1, p.weight == ConvWeight::kept ? 0 : 4);
+}
+// Between the two: a weight that is kept has to be read from memory.
+bool four_is_less(const ConvParams& p) {
+  const double weight = p.weight == ConvWeight::kept ? 8 : 4;
+  return winograd_cost(p, 4, 6, weight) < winograd_cost(p, 2, 4, weight);
 }
 bool worth_winograd(const ConvParams& p, double cost) {
   return g_winograd.load() && p.c >= 16 && p.o >= 16 && p.flops() > 1e6 && cost < direct_cost(p);
 }
 bool worth_4x3(const ConvParams& p, const View*) {
-  return worth_winograd(p, winograd_cost(p, 4)) && winograd_cost(p, 4) < winograd_cost(p, 2);
+  return worth_winograd(p, winograd_cost(p, 4)) && four_is_less(p);
 }
 bool worth_2(const ConvParams& p, const View*) {
   const bool few = p.kernel[2] == 5 && times(p.n, p.pixels()) < kPositions;
@@ -55,7 +60,7 @@ bool worth_2(const ConvParams& p, const View*) {
   return worth_winograd(p, winograd_cost(p, 2));
 }
 bool worth_by_2(const ConvParams& p, const View*) {
-  return worth_winograd(p, winograd_cost(p, 4, 9));
+  return worth_winograd(p, winograd_cost(p, 4, 9, p.weight == ConvWeight::kept ? 0 : 4));
 }
 
 struct Algorithm {
@@ -136,6 +141,10 @@ int choose_conv(const char* op, const ConvParams& p, const View* views, const st
     std::fprintf(stderr, "conv%dd%s: %s (%s)\n", p.rank, direction(p.op), a.name, a.reason);
   }
   return chosen;
+}
+
+int64_t kept_floats(const ConvParams& p, const View* views) {
+  return winograd_floats(p, views, kAlgorithms[p.algorithm].name);
 }
 
 bool run_conv(const ConvParams& p, const View* views) {

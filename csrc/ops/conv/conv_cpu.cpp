@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/array.h"
+#include "core/kept.h"
 #include "core/pool.h"
 #include "core/run.h"
 #include "ops/conv/conv.h"
@@ -204,6 +205,35 @@ bool fold_next(const Node& call, const Node& next, int) {
   return true;
 }
 
+bool layer_axes(const void* params, const View*, int* result, int* weight) {
+  *result = 1;
+  *weight = 0;
+  return static_cast<const ConvParams*>(params)->op == ConvOp::forward;
+}
+
+// In a plan for inference: what the algorithm makes of a weight is kept. Another algorithm, which
+// has other errors, is taken only where a weight was changed anyway.
+void keep_weight(Keeping& plan, int at) {
+  ConvParams p = *static_cast<const ConvParams*>(plan.params(at));
+  const Operand weight = plan.operand(at, 2);
+  if (p.op != ConvOp::forward || !plan.is_fixed(weight)) return;
+  p.weight = ConvWeight::kept;
+  const View* const v = plan.views(at);
+  if (plan.is_kept(weight)) p.algorithm = choose_conv(op_name(p.op, p.rank), p, v, "");
+  View like;
+  like.ndim = 1;
+  like.shape[0] = kept_floats(p, v);
+  like.strides[0] = sizeof(float);
+  if (like.shape[0] == 0) return;
+  const Operand kept = plan.kept(DType::f32, like);
+  plan.change(at, kernel, p,
+              {plan.operand(at, 0), plan.operand(at, 1), {}, plan.operand(at, 3), kept});
+  plan.set_algorithm(at, conv_name(p));
+  p.weight = ConvWeight::making;
+  p.then = {};
+  plan.keep(kernel, p, {{}, {}, weight, {}, kept});
+}
+
 struct FillParams {};
 
 // Nothing to sum: the result is the bias or zero.
@@ -329,6 +359,8 @@ py::object conv_grad_weight(py::handle g_array, py::handle x_array, py::handle k
 void bind_conv(py::module_& m) {
   using py::arg;
   register_fold_next(reinterpret_cast<void (*)()>(kernel), 0, fold_next);
+  register_layer(reinterpret_cast<void (*)()>(kernel), layer_axes);
+  register_rewrite(reinterpret_cast<void (*)()>(kernel), keep_weight);
   m.def("conv", &conv, arg("x"), arg("w"), arg("bias"), arg("stride"), arg("padding"),
         arg("dilation"), arg("groups"), arg("impl") = "");
   m.def("conv_grad_input", &conv_grad_input, arg("g"), arg("w"), arg("in_spatial"), arg("stride"),

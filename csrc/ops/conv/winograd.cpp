@@ -2,6 +2,7 @@
 // cpu/isa/winograd_kernels.h. A block of tiles is transformed, multiplied point by point as small
 // matrix products, and transformed back.
 #include <atomic>
+#include <cstring>
 
 #include "ops/conv/winograd_tiles.h"
 
@@ -12,6 +13,7 @@ constexpr int64_t kNarrowBytes = 768 << 10;  // of a block that one thread keeps
 constexpr int64_t kWideBytes = 24 << 20;     // of a block that all threads share
 constexpr int64_t kFewTiles = 160;           // so many hardly pay for the weight
 constexpr int64_t kNarrowTiles = 12;         // a narrow block has at least so many
+constexpr int64_t kAhead = 2048;             // floats that a kept weight is asked for early
 constexpr int64_t kManyTiles = 512;          // and a wide one at most so many
 constexpr int64_t kPanelBytes = 256 << 10;   // of panels of the weight that pass by rows of tiles
 constexpr int64_t kTerms = 128;              // of one chain of fused multiply-adds,
@@ -24,6 +26,9 @@ constexpr int64_t kFar = 8;                  // dilation beyond which images fal
 class Winograd : TileTransforms {
  public:
   using TileTransforms::TileTransforms;
+
+  // Of the whole weight, transformed.
+  int64_t weight_floats() const { return times(p_.groups, times(weights_, weight_point())); }
 
   bool run() {
     for (int64_t group = 0; group < p_.groups; ++group)
@@ -57,18 +62,25 @@ class Winograd : TileTransforms {
               k_.product({rows.count, std::min(panel, width - col), terms.count,
                           a + rows.begin * from.tile + terms.begin, from.tile, false,
                           b + col * src_ + terms.begin * panel, panel,
-                          c + rows.begin * to.tile + q * panel, to.tile, t > 0});
+                          c + rows.begin * to.tile + q * panel, to.tile, t > 0, 0});
             }
         }
       }
     });
   }
 
+  // The distance between the points of a transformed weight.
+  int64_t weight_point() const { return ceil_div(dst_, k_.panel) * k_.panel * src_ + lanes_; }
+
   bool correlate(int64_t group) const {
     const View &w = v_[2], &bias = v_[3];
+    const bool kept = p_.weight == ConvWeight::kept;
+    float* const u = p_.weight == ConvWeight::given
+                         ? nullptr
+                         : v_[kKeptWeight].ptr<float>() + group * weights_ * weight_point();
     const bool back = p_.op == ConvOp::grad_input;
     const int64_t padded = ceil_div(dst_, k_.panel) * k_.panel, biases = bytes_of<float>(padded);
-    const int64_t copied = is_row_major<float>(w) ? 0 : bytes_of<float>(w.size());
+    const int64_t copied = kept || is_row_major<float>(w) ? 0 : bytes_of<float>(w.size());
     const Scratch scratch(biases + copied);
     if (!scratch) return false;
     float* const add = scratch.at<float>(0);
@@ -76,14 +88,23 @@ class Winograd : TileTransforms {
     if (!back && bias.data != nullptr)
       for (int64_t i = 0; i < dst_; ++i) add[i] = value_at(bias, group * dst_ + i);
     const float* values =
-        row_major_values(w, scratch.at<float>(biases)) + group * p_.o * p_.c * taps_;
-    return tiles_ <= kFewTiles ? few_tiles(group, values, add) : many_tiles(group, values, add);
+        kept ? nullptr
+             : row_major_values(w, scratch.at<float>(biases)) + group * p_.o * p_.c * taps_;
+    if (p_.weight == ConvWeight::making) {
+      if (tiles_ <= kFewTiles)
+        make_panels(values, u);
+      else
+        transform_weights(values, u, weight_point());
+      return true;
+    }
+    return tiles_ <= kFewTiles ? few_tiles(group, values, u, add)
+                               : many_tiles(group, values, u, add);
   }
 
   // The whole weight is transformed first. Narrow layers take blocks that stay in the second-level
   // cache of one thread; wide ones share the phases of a large block, so that the weight is read
   // once.
-  bool many_tiles(int64_t group, const float* w, const float* bias) const {
+  bool many_tiles(int64_t group, const float* w, const float* kept, const float* bias) const {
     // Where a block is too large otherwise, its result is made one panel after the other.
     const int64_t item = sizeof(float), panels = ceil_div(dst_, k_.panel);
     const auto tile_bytes = [&](int64_t dst) {
@@ -100,11 +121,11 @@ class Winograd : TileTransforms {
                              : std::clamp<int64_t>(kWideBytes / tile_bytes(width), 1, kManyTiles);
     const int64_t blocks = ceil_div(tiles_, most), block = ceil_div(tiles_, blocks);
     const Transformed from(src_, block, lanes_), to(width, block, lanes_);
-    const int64_t u_point = ceil_div(dst_, k_.panel) * k_.panel * src_ + lanes_;
-    const Scratch scratch(bytes_of<float>(times(weights_, u_point)));
+    const int64_t u_point = weight_point();
+    const Scratch scratch(kept != nullptr ? 0 : bytes_of<float>(times(weights_, u_point)));
     if (!scratch) return false;
-    float* const u = scratch.at<float>(0);
-    transform_weights(w, u, u_point);
+    const float* const u = kept != nullptr ? kept : scratch.at<float>(0);
+    if (kept == nullptr) transform_weights(w, scratch.at<float>(0), u_point);
     std::atomic<bool> ok{true};
     const auto some = [&](int64_t begin, int64_t end) {
       const Scratch space((from.point + to.point) * points_ * item);
@@ -132,35 +153,56 @@ class Winograd : TileTransforms {
 
   // So few that they hardly pay for the weight: a panel of it is transformed where it is used, and
   // never leaves the second-level cache.
-  bool few_tiles(int64_t group, const float* w, const float* bias) const {
+  bool few_tiles(int64_t group, const float* w, const float* kept, const float* bias) const {
     const Transformed from(src_, tiles_, lanes_), to(k_.panel, tiles_, lanes_);
     const Scratch transformed(times(from.point, points_ * int64_t(sizeof(float))));
     if (!transformed) return false;
     float* const v = transformed.at<float>(0);
     const Range tiles{0, tiles_};
     transform_input(v_[1], group * src_, src_, tiles, v, from);
-    const int64_t blocks = ceil_div(src_, kTerms), u_point = kTerms * k_.panel + lanes_;
+    const int64_t blocks = ceil_div(src_, kTerms);
+    const int64_t made = kept != nullptr ? 0 : weights_ * (kTerms * k_.panel + lanes_);
     std::atomic<bool> ok{true};
     parallel_for(ceil_div(dst_, k_.panel), 1, [&](int64_t begin, int64_t end) {
-      const Scratch space((weights_ * u_point + points_ * to.point) * int64_t(sizeof(float)));
+      const Scratch space((made + points_ * to.point) * int64_t(sizeof(float)));
       if (!space) return ok.store(false, std::memory_order_relaxed);
-      float *const u = space.at<float>(0), *const m = u + weights_ * u_point;
+      float *const own = space.at<float>(0), *const m = own + made;
       for (int64_t i = begin; i < end; ++i) {
         const int64_t dst = i * k_.panel, channels = std::min<int64_t>(k_.panel, dst_ - dst);
         const int64_t width = ceil_div(channels, lanes_) * lanes_;
         for (int64_t b = 0; b < blocks; ++b) {
           const Part terms = part_of(src_, blocks, b);
-          for (int64_t l = 0; l < width; l += lanes_)
-            transform_weight(w, dst + l, terms, u + l, u_point);
+          const float* const u = kept != nullptr ? kept + panel_at(dst, terms) : own;
+          const int64_t u_point =
+              kept != nullptr ? terms.count * k_.panel : kTerms * k_.panel + lanes_;
+          for (int64_t l = 0; l < width && kept == nullptr; l += lanes_)
+            transform_weight(w, dst + l, terms, own + l, u_point);
           for (int64_t point = 0; point < points_; ++point)
             k_.product({tiles_, width, terms.count, v + point * from.point + terms.begin, from.tile,
                         false, u + weight_of(point) * u_point, k_.panel, m + point * to.point,
-                        to.tile, b > 0});
+                        to.tile, b > 0, kept != nullptr ? kAhead : 0});
         }
         transform_output(m, to, tiles, group * dst_ + dst, channels, bias + dst);
       }
     });
     return ok.load();
+  }
+
+  // Where some terms of a panel of the kept weight begin, in the order in which few_tiles reads
+  // them: panel, terms, point.
+  int64_t panel_at(int64_t dst, Part terms) const {
+    return weights_ * (dst * src_ + terms.begin * k_.panel);
+  }
+  void make_panels(const float* w, float* u) const {
+    const int64_t blocks = ceil_div(src_, kTerms);
+    parallel_for(ceil_div(dst_, k_.panel) * blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Part terms = part_of(src_, blocks, i % blocks);
+        const int64_t dst = i / blocks * k_.panel, last = std::min(dst_, dst + k_.panel);
+        for (int64_t l = dst; l < last; l += lanes_)
+          transform_weight(w, l, terms, u + panel_at(dst, terms) + l - dst, terms.count * k_.panel);
+      }
+    });
   }
 
   // Units of work are some rows and a panel of columns of the weight at one of its points, or at
@@ -200,7 +242,7 @@ class Winograd : TileTransforms {
           k_.product({rows.count, width, terms.count,
                       h + point * gs.point + terms.begin * gs.tile + rows.begin, gs.tile, true,
                       v + point * xs.point + terms.begin * xs.tile + col, xs.tile,
-                      m + weight * ws.point, ws.tile, add});
+                      m + weight * ws.point, ws.tile, add, 0});
         }
       });
     };
@@ -278,6 +320,16 @@ bool is_winograd3_by_2(const ConvParams& p, const View* v) {
   if (!applies(p, v, 3, 2) || p.dilation[1] != 1 || p.dilation[2] != 1) return false;
   // Tiles of the gradient of the input begin where only tap 1 reaches.
   return p.op != ConvOp::grad_input || (p.before[1] % 2 == 1 && p.before[2] % 2 == 1);
+}
+
+int64_t winograd_floats(const ConvParams& p, const View* v, const char* name) {
+  const WinogradKernels& k = *kernels().winograd;
+  const auto of = [&](const WinogradTable& t) { return Winograd(p, v, t).weight_floats(); };
+  if (std::strcmp(name, "winograd_2x3") == 0) return of(k.two_three);
+  if (std::strcmp(name, "winograd_4x3") == 0) return of(k.four_three);
+  if (std::strcmp(name, "winograd_2x5") == 0) return of(k.two_five);
+  if (std::strcmp(name, "winograd_4x3_by_2") == 0) return of(k.four_three_by_2);
+  return 0;
 }
 
 bool conv_winograd_2x3(const ConvParams& p, const View* v) {

@@ -6,6 +6,7 @@
 
 #include "core/array.h"
 #include "core/dispatch.h"
+#include "core/kept.h"
 #include "core/parallel.h"
 #include "core/parts.h"
 #include "core/run.h"
@@ -221,6 +222,11 @@ void run_matmul(const MatmulParams& params, const View (&views)[4], int64_t work
   run(matmul_kernel, params, views, work);
 }
 
+bool layer_axes(const void*, const View* v, int* result, int* weight) {
+  *result = *weight = 1;
+  return v[0].ndim == 2;
+}
+
 // Stretched dimensions have no memory of their own, so that sizes may be far beyond it.
 void check_terms(const char* op, const View& a, int64_t rows, int64_t cols, int64_t terms) {
   int64_t n;
@@ -344,6 +350,7 @@ py::object linear(py::handle x_array, py::handle w_array, py::handle bias_array)
 
 void bind_matmul(py::module_& m) {
   register_fold_next(reinterpret_cast<void (*)()>(matmul_kernel), 0, fold_next);
+  register_layer(reinterpret_cast<void (*)()>(matmul_kernel), layer_axes);
   m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("impl") = "");
   m.def("linear", &linear, py::arg("x"), py::arg("w"), py::arg("bias"));
 }

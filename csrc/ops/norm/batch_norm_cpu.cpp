@@ -12,13 +12,9 @@
 
 namespace tg {
 
-namespace {
+using Layout = ChannelLayout;
 
-struct Layout {
-  int64_t outer, channels, inner;  // inner 1 and rows of channels when channels lie innermost
-  double eps;
-  bool relu;
-};
+namespace {
 
 // Where channels lie innermost: values per channel, repeated so that a row of them is worth a call.
 template <class T>
@@ -61,7 +57,8 @@ void for_pieces(const Layout& p, int64_t width, T* y, F&& f) {
   });
 }
 
-// views: x, mean, var, weight, bias, residual, y.
+}  // namespace
+
 void batch_norm_kernel(const Layout& p, const View* views) {
   dispatch_compute(views[0].dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -84,6 +81,8 @@ void batch_norm_kernel(const Layout& p, const View* views) {
                });
   });
 }
+
+namespace {
 
 // Sums of g and g * xhat per channel, in an order fixed by the shape. g counts where y, unless
 // null, is positive.
@@ -309,6 +308,7 @@ void bind_norm(py::module_& m) {
   m.def("batch_norm_grad", &batch_norm_grad, arg("g"), arg("x"), arg("weight"), arg("mean"),
         arg("var"), arg("eps"), arg("y") = py::none(), arg("residual") = false);
   bind_layer_norm(m);
+  register_folding();
 }
 
 }  // namespace tg

@@ -25,6 +25,17 @@ constexpr int64_t kNormRows = 64;      // rows whose sums are formed in T before
 
 inline int64_t norm_grain(int64_t row) { return row >= kNormGrain ? 1 : kNormGrain / (row + 1); }
 
+// How batch_norm sees an array.
+struct ChannelLayout {
+  int64_t outer, channels, inner;  // inner 1 and rows of channels when channels lie innermost
+  double eps;
+  bool relu;
+};
+// views: x, mean, var, weight, bias, residual, y.
+void batch_norm_kernel(const ChannelLayout& p, const View* views);
+
 void bind_layer_norm(py::module_& m);
+// Of batch norms into the layers before them.
+void register_folding();
 
 }  // namespace tg

@@ -66,9 +66,10 @@ _SIGNATURES = 64
 class Captured:
     """What ``capture`` returns: call it as the function."""
 
-    def __init__(self, fn: Callable, fallback: bool) -> None:
+    def __init__(self, fn: Callable, fallback: bool, fold: bool) -> None:
         self._captured_function, self.fallback = fn, fallback
         self._run = no_grad(fn.__call__) if isinstance(fn, Module) else fn
+        self._no_grad, self.fold = self._run is not fn, fold
         self._plans: dict[Any, list[Plan] | None] = {}
         self._last: Plan | None = None
         self._lock = threading.Lock()
@@ -109,7 +110,8 @@ class Captured:
             own = getattr(self._captured_function, "__self__", None)
             variables += attributes_of([v for *_, v in variables] + leaves + [own])
             modules = modules_of(self._captured_function, variables, leaves)
-            key = (tree, tuple([described(x) for x in leaves]), mode.enabled, state_of(modules))
+            enabled = mode.enabled and not self._no_grad
+            key = (tree, tuple([described(x) for x in leaves]), enabled, state_of(modules))
             plans = self._plans.setdefault(key, [])
             if len(self._plans) > _SIGNATURES:
                 del self._plans[next(iter(self._plans))]
@@ -128,7 +130,7 @@ class Captured:
             self._lock.release()
 
     def _keep(self, plan: Plan, kwargs: Any) -> None:
-        plan.epoch = recording.epoch[0]
+        plan.epoch, plan.enabled = recording.epoch[0], mode.enabled
         if not plan.nested:
             self._last = plan
 
@@ -150,7 +152,10 @@ class Captured:
             _check(rec, drawn, variables)
             self._tries += 1
             changes = key[-1] != state_of(modules)
-            plan = Plan(rec, leaves, result, variables, modules) if rec.settled else None
+            plan = None
+            if rec.settled:
+                inference = self.fold and self._no_grad
+                plan = Plan(rec, leaves, result, variables, modules, inference)
             if plan is not None and not changes and not plan.escaped:
                 plan.nested = bool(kwargs) or len(args) != len(leaves)
                 plans.insert(0, plan)
@@ -199,6 +204,8 @@ class Captured:
         dropped, folded = plan.core.left_out()
         if dropped or folded:
             lines[0] += f"; {dropped} calls nobody needs left out, {folded} folded into others"
+        if plan.core.kept_bytes():
+            lines[0] += f", {plan.core.kept_bytes()} bytes of weights made ready"
         for name, line, operands, _, seconds, algorithm in rows:
             shapes = " ".join(f"{t}{list(shape)}@{where}" for t, shape, where in operands)
             time = f"{seconds * 1e6:9.2f} us" if args else ""
@@ -206,7 +213,7 @@ class Captured:
         return "\n".join(lines)
 
 
-def capture(fn: Callable, *, fallback: bool = False) -> Captured:
+def capture(fn: Callable, *, fallback: bool = False, fold: bool = True) -> Captured:
     """fn, recorded at its first call and replayed without Python later.
 
     fn: a function of tensors (and of numbers, strings, modules, and tuples, lists and dicts of
@@ -215,6 +222,9 @@ def capture(fn: Callable, *, fallback: bool = False) -> Captured:
     as it is; later ones run the recorded kernels alone, with the same bits. Numbers in
     ``param_groups`` are read at every call, random numbers are fresh ones, parameters, states of
     optimizers and running estimates change in place, ``.grad`` ends as fn would leave it.
+
+    fold: in a Module, batch norms in eval mode become part of the layers before them, which rounds
+    differently, and weights are made ready for their kernels once for every change of them.
 
     fallback: run a function that cannot be captured as it is, with one warning. Otherwise
     CaptureError names the line: values given to Python (``item()``, ``if tensor``), NumPy, tensors
@@ -235,4 +245,4 @@ def capture(fn: Callable, *, fallback: bool = False) -> Captured:
     """
     if not callable(fn):
         raise TypeError(f"capture: fn must be callable, got {type(fn).__name__}")
-    return Captured(fn, fallback)
+    return Captured(fn, fallback, fold)

@@ -67,7 +67,7 @@ class Plan:
 
     def __init__(
         self, rec: Recording, leaves: list[Any], result: Any, variables: list[Any],
-        modules: list[Module],
+        modules: list[Module], inference: bool,
     ) -> None:  # fmt: skip
         self.core = core = rec.core
         self.valid, self.nested = True, False
@@ -123,7 +123,10 @@ class Plan:
             t for r in rec.changed if (t := r()) is not None and core.buffer_of(t._array) < 0
         ]
         cuts = [at for at, *_ in self.calls]
-        found = core.finish(sources, self.outputs, [u[1:] for u in used], variables, cuts)
+        inference = inference and not (rec.writes_outside or rec.steps or rec.calls or grads)
+        found = core.finish(
+            sources, self.outputs, [u[1:] for u in used], variables, cuts, inference
+        )
         self.writes = any(id(t) in self.arguments for t in changed)
         changed += [p for step in rec.steps for p, _ in step.batch]
         core.expect(

@@ -59,6 +59,7 @@ class Recording:
         self.error: CaptureError | None = None
         self.leaves: dict[int, tuple[Tensor, str, Any]] = {}  # leaf, state at the start, gradient
         self.changed: list[Any] = []
+        self.writes_outside = False
         self.generators: dict[Any, tuple[int, int]] = {}
         self.steps: list[Step] = []
         self.calls: list[tuple[int, Callable[[], Any], list[Any]]] = []
@@ -79,6 +80,7 @@ class Recording:
 
     def written(self, t: Tensor) -> None:
         self.changed.append(weakref.ref(t))
+        self.writes_outside = self.writes_outside or self.core.buffer_of(t._array) < 0
 
     def drawn(self, generator: Any, key: int, offset: int) -> None:
         self.generators.setdefault(generator, (key, offset))

@@ -79,7 +79,7 @@ def read_npz(archive: Mapping[str, Member]) -> dict[str, Tensor]:
 
 
 def _npy(x: Any, name: str) -> bytes:
-    a = x.numpy(force=True) if isinstance(x, Tensor) else np.asarray(x)
+    a = x._value("saving") if isinstance(x, Tensor) else np.asarray(x)
     if a.dtype not in dtypes.ALL or a.dtype == dtypes.bfloat16:
         raise DTypeError(f"save: {name}: files of NumPy do not hold {a.dtype}")
     file = io.BytesIO()

@@ -34,7 +34,7 @@ def pack(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) 
     """
     arrays = {}
     for name, t in tensors.items():
-        a = t.numpy(force=True) if isinstance(t, Tensor) else np.asarray(t)
+        a = t._value("saving") if isinstance(t, Tensor) else np.asarray(t)
         if a.dtype not in _NAMES:
             raise DTypeError(f"save_tensors: {name!r}: safetensors does not hold {a.dtype}")
         arrays[name] = a
