@@ -119,8 +119,8 @@ class Recording {
   int dropped_ = 0, folded_ = 0;
 
  private:
+  friend class Folding;
   void drop_unread();
-  void fold(const std::vector<int64_t>& cuts);
   void compact();
 };
 

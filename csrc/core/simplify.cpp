@@ -42,19 +42,6 @@ bool lie_alike(const Node& n) {
   return true;
 }
 
-// The calls that touch each buffer, in order.
-using Touches = std::vector<std::vector<int>>;
-
-void move_touch(Touches* touches, const int* buffers, int count, int from, int to) {
-  for (int k = 0; k < count; ++k) {
-    if (buffers[k] < 0) continue;
-    std::vector<int>& t = (*touches)[size_t(buffers[k])];
-    t.erase(std::remove(t.begin(), t.end(), from), t.end());
-    const auto at = std::lower_bound(t.begin(), t.end(), to);
-    if (at == t.end() || *at != to) t.insert(at, to);
-  }
-}
-
 }  // namespace
 
 void register_fold_next(void (*kernel)(), int output, FoldNext fold) {
@@ -67,12 +54,6 @@ FoldNext fold_next_of(void (*kernel)()) {
 }
 void register_fold_before(void (*kernel)(), int input, FoldBefore fold) {
   befores().push_back({kernel, input, fold});
-}
-
-void Recording::simplify(const std::vector<int64_t>& cuts) {
-  drop_unread();
-  fold(cuts);
-  compact();
 }
 
 void Recording::drop_unread() {
@@ -106,124 +87,157 @@ Node Recording::node(const Step& s) {
           s.arithmetic};
 }
 
-void Recording::fold(const std::vector<int64_t>& cuts) {
-  Touches touches(buffers_.size());
-  for (int i = 0; i < int(steps_.size()); ++i) {
-    const Step& s = steps_[size_t(i)];
-    if (s.call != nullptr) move_touch(&touches, &buffer_of_view_[s.views], s.count, i, i);
+// Folds calls into their neighbours.
+class Folding {
+ public:
+  Folding(Recording* r, const std::vector<int64_t>& cuts)
+      : r_(*r), cuts_(cuts), touches_(r->buffers_.size()) {
+    for (int i = 0; i < int(r_.steps_.size()); ++i)
+      if (r_.steps_[size_t(i)].call != nullptr) touch(node(i), i);
   }
-  // Whether two views may share memory; arrays from outside may overlap under several names.
-  const auto meet = [&](size_t a, size_t b) {
-    const int x = buffer_of_view_[a], y = buffer_of_view_[b];
-    if (x < 0 || y < 0 || x == y) return x == y;
-    return buffers_[size_t(x)].kind != Kind::own && buffers_[size_t(y)].kind != Kind::own &&
-           may_overlap(views_[a], views_[b]);
-  };
-  // Whether what call i reads is the same at j.
-  const auto unchanged = [&](int i, int j) {
-    for (const int64_t c : cuts)
-      if (i < c && c <= j) return false;
-    const Step& s = steps_[size_t(i)];
-    for (int m = i + 1; m < j; ++m) {
-      const Step& t = steps_[size_t(m)];
-      if (t.call == nullptr) continue;
-      for (size_t a = t.views; a < t.views + size_t(t.count); ++a)
-        for (size_t b = s.views; b < s.views + size_t(s.count); ++b)
-          if (written_[a] && meet(a, b)) return false;
+  void run() {
+    for (int j = 0; j < int(r_.steps_.size()); ++j) {
+      const Step& s = r_.steps_[size_t(j)];
+      if (s.call == nullptr) continue;
+      if (is_elementwise(s.kernel) && lie_alike(node(j))) {
+        for (int k = 1; k < s.count; ++k)
+          if (next(j, k)) break;
+      } else if (const Before* row = row_of(befores(), s)) {
+        before(j, *row);
+      }
     }
-    return true;
-  };
-  // Whether view k is all of a fresh buffer that call i makes.
-  const auto makes = [&](int i, const View& v, int b) {
-    const Buffer& x = buffers_[size_t(b)];
-    return x.kind == Kind::own && touches[size_t(b)].front() == i && v.data == x.base &&
-           without_gaps(v) && v.size() * itemsize(v.dtype) == x.bytes;
-  };
-  const auto label_of = [&](const Step& a, const Step& b, const Step& place) {
-    const auto &x = labels_[size_t(a.label)].first, &y = labels_[size_t(b.label)].first;
-    labels_.push_back({x + "+" + y, labels_[size_t(place.label)].second});
-    return int(labels_.size()) - 1;
-  };
-  // Whether nobody sees before call j what else call i writes.
-  const auto alone = [&](int i, int output) {
-    const Step& s = steps_[size_t(i)];
+  }
+
+ private:
+  Node node(int i) { return r_.node(r_.steps_[size_t(i)]); }
+  std::vector<int>& touches(int buffer) { return touches_[size_t(buffer)]; }
+  void touch(const Node& n, int i) {
+    for (int k = 0; k < n.count; ++k) {
+      if (n.buffers[k] < 0) continue;
+      std::vector<int>& t = touches(n.buffers[k]);
+      const auto at = std::lower_bound(t.begin(), t.end(), i);
+      if (at == t.end() || *at != i) t.insert(at, i);
+    }
+  }
+  void leave(const Node& n, int i) {
+    for (int k = 0; k < n.count; ++k) {
+      if (n.buffers[k] < 0) continue;
+      std::vector<int>& t = touches(n.buffers[k]);
+      t.erase(std::remove(t.begin(), t.end(), i), t.end());
+    }
+  }
+
+  // Whether view v is all of a fresh buffer that call i makes.
+  bool makes(int i, const View& v, int buffer) {
+    const Buffer& b = r_.buffers_[size_t(buffer)];
+    return b.kind == Kind::own && touches(buffer).front() == i && v.data == b.base &&
+           without_gaps(v) && v.size() * itemsize(v.dtype) == b.bytes;
+  }
+  // Whether nobody else sees what call i writes besides its output.
+  bool writes_no_more(int i, int output) {
+    const Step& s = r_.steps_[size_t(i)];
     for (int k = 0; k < s.count; ++k) {
-      const int b = buffer_of_view_[s.views + size_t(k)];
-      if (k != output && b >= 0 && written_[s.views + size_t(k)] && touches[size_t(b)].back() != i)
+      const int b = r_.buffer_of_view_[s.views + size_t(k)];
+      if (k != output && b >= 0 && r_.written_[s.views + size_t(k)] && touches(b).back() != i)
         return false;
     }
     return true;
-  };
-  const auto next = [&](int j, int k) {
-    const Step then = steps_[size_t(j)];
-    const Node b = node(then);
-    const int made = b.buffers[k];
-    if (made < 0 || buffers_[size_t(made)].output >= 0 || touches[size_t(made)].size() != 2 ||
-        std::count(b.buffers, b.buffers + b.count, made) != 1)
-      return false;
-    const int i = touches[size_t(made)].front();
-    Step& first = steps_[size_t(i)];
-    const Next* row = row_of(nexts(), first);
-    if (row == nullptr) return false;
-    const Node a = node(first);
-    const int to = b.buffers[0];
-    if (a.buffers[row->output] != made || !makes(i, b.views[k], made) || to < 0 ||
-        !makes(j, b.views[0], to) || a.views[row->output].dtype != b.views[0].dtype ||
-        std::count(a.buffers, a.buffers + a.count, made) != 1 || !alone(i, row->output) ||
-        !unchanged(i, j) || !row->fold(a, b, k))
-      return false;
-    for (int l = 0; l < b.count; ++l)
-      if (b.buffers[l] >= 0) {
-        std::vector<int>& t = touches[size_t(b.buffers[l])];
-        t.erase(std::remove(t.begin(), t.end(), j), t.end());
-      }
-    touches[size_t(made)].clear();
-    move_touch(&touches, a.buffers, a.count, i, j);
-    Step& both = steps_[size_t(j)];
-    both = first;
-    both.work += then.work;
-    both.label = label_of(first, then, first);
-    first.call = nullptr;
-    ++folded_;
-    return true;
-  };
-  const auto before = [&](int j, const Before& row) {
-    Step& call = steps_[size_t(j)];
-    const Node a = node(call);
-    const int made = a.buffers[row.input];
-    if (made < 0 || touches[size_t(made)].size() < 2 ||
-        std::count(a.buffers, a.buffers + a.count, made) != 1)
-      return;
-    const int i = touches[size_t(made)][0];
-    Step& first = steps_[size_t(i)];
-    if (touches[size_t(made)][1] != j || !is_elementwise(first.kernel)) return;
-    const Node b = node(first);
-    const bool shared = buffers_[size_t(made)].output >= 0 || touches[size_t(made)].size() > 2;
-    if (b.buffers[0] != made || !makes(i, a.views[row.input], made) || !lie_alike(b) ||
-        !unchanged(i, j) || !row.fold(a, b, shared))
-      return;
-    if (!shared) touches[size_t(made)].clear();
-    for (int l = 0; l < b.count; ++l)
-      if (b.buffers[l] >= 0) {
-        std::vector<int>& t = touches[size_t(b.buffers[l])];
-        t.erase(std::remove(t.begin(), t.end(), i), t.end());
-      }
-    move_touch(&touches, a.buffers, a.count, j, j);
-    call.work += first.work;
-    call.label = label_of(first, call, call);
-    first.call = nullptr;
-    ++folded_;
-  };
-  for (int j = 0; j < int(steps_.size()); ++j) {
-    const Step& s = steps_[size_t(j)];
-    if (s.call == nullptr) continue;
-    if (is_elementwise(s.kernel) && lie_alike(node(s))) {
-      for (int k = 1; k < s.count; ++k)
-        if (next(j, k)) break;
-    } else if (const Before* row = row_of(befores(), s)) {
-      before(j, *row);
-    }
   }
+  // Whether two views may share memory; arrays from outside may overlap under several names.
+  bool meet(size_t a, size_t b) const {
+    const int x = r_.buffer_of_view_[a], y = r_.buffer_of_view_[b];
+    if (x < 0 || y < 0 || x == y) return x == y;
+    return r_.buffers_[size_t(x)].kind != Kind::own && r_.buffers_[size_t(y)].kind != Kind::own &&
+           may_overlap(r_.views_[a], r_.views_[b]);
+  }
+  // Whether what call i reads is the same at j.
+  bool unchanged(int i, int j) const {
+    for (const int64_t c : cuts_)
+      if (i < c && c <= j) return false;
+    const Step& s = r_.steps_[size_t(i)];
+    for (int m = i + 1; m < j; ++m) {
+      const Step& t = r_.steps_[size_t(m)];
+      if (t.call == nullptr) continue;
+      for (size_t a = t.views; a < t.views + size_t(t.count); ++a)
+        for (size_t b = s.views; b < s.views + size_t(s.count) && r_.written_[a]; ++b)
+          if (meet(a, b)) return false;
+    }
+    return true;
+  }
+  static bool once(const Node& n, int buffer) {
+    return std::count(n.buffers, n.buffers + n.count, buffer) == 1;
+  }
+
+  // Call j takes the place of two: its params and views are those of `from`, one of them.
+  void join(int i, int j, int from) {
+    Step &first = r_.steps_[size_t(i)], &second = r_.steps_[size_t(j)];
+    const auto of = [&](const Step& s) { return r_.labels_[size_t(s.label)]; };
+    const Step both = r_.steps_[size_t(from)];
+    const std::string name = of(first).first + "+" + of(second).first, line = of(both).second;
+    r_.labels_.push_back({name, line});
+    const int64_t work = first.work + second.work;
+    second = both;
+    second.work = work;
+    second.label = int(r_.labels_.size()) - 1;
+    first.call = nullptr;
+    ++r_.folded_;
+  }
+
+  // The element-wise call j into the one that makes its view k.
+  bool next(int j, int k) {
+    const Node b = node(j);
+    const int made = b.buffers[k], to = b.buffers[0];
+    if (made < 0 || to < 0 || r_.buffers_[size_t(made)].output >= 0 || touches(made).size() != 2 ||
+        !once(b, made))
+      return false;
+    const int i = touches(made).front();
+    const Node a = node(i);
+    const Next* row = row_of(nexts(), r_.steps_[size_t(i)]);
+    if (row == nullptr || a.buffers[row->output] != made || !once(a, made) ||
+        a.views[row->output].dtype != b.views[0].dtype || !makes(i, b.views[k], made) ||
+        !makes(j, b.views[0], to) || !writes_no_more(i, row->output) || !unchanged(i, j))
+      return false;
+    leave(a, i);
+    leave(b, j);
+    const bool done = row->fold(a, b, k);
+    touch(a, done ? j : i);
+    if (done)
+      join(i, j, i);
+    else
+      touch(b, j);
+    return done;
+  }
+
+  // The element-wise call that makes what call j reads into that.
+  void before(int j, const Before& row) {
+    const Node a = node(j);
+    const int made = a.buffers[row.input];
+    if (made < 0 || touches(made).size() < 2 || touches(made)[1] != j || !once(a, made)) return;
+    const int i = touches(made)[0];
+    const Node b = node(i);
+    const bool shared = r_.buffers_[size_t(made)].output >= 0 || touches(made).size() > 2;
+    if (!is_elementwise(b.kernel) || !lie_alike(b) || b.buffers[0] != made ||
+        !makes(i, a.views[row.input], made) || !unchanged(i, j))
+      return;
+    leave(a, j);
+    leave(b, i);
+    const bool done = row.fold(a, b, shared);
+    touch(a, j);
+    if (done)
+      join(i, j, j);
+    else
+      touch(b, i);
+  }
+
+  Recording& r_;
+  const std::vector<int64_t>& cuts_;
+  std::vector<std::vector<int>> touches_;  // the calls that touch each buffer, in order
+};
+
+void Recording::simplify(const std::vector<int64_t>& cuts) {
+  drop_unread();
+  Folding(this, cuts).run();
+  compact();
 }
 
 void Recording::compact() {
