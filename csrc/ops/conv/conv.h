@@ -51,6 +51,8 @@ bool conv_winograd_2x5(const ConvParams& p, const View* views);
 // 3 x 3 with stride 2, two of the taps F(4, 2).
 bool is_winograd3_by_2(const ConvParams& p, const View* views);
 bool conv_winograd_4x3_by_2(const ConvParams& p, const View* views);
+bool is_output_lanes(const ConvParams& p, const View* views);
+bool conv_output_lanes(const ConvParams& p, const View* views);
 bool is_depthwise(const ConvParams& p, const View* views);
 bool conv_depthwise(const ConvParams& p, const View* views);
 bool is_patches(const ConvParams& p, const View* views);
