@@ -1,51 +1,66 @@
-"""Convolution against PyTorch, layer by layer: forward and both gradients.
+"""Convolution against PyTorch, layer by layer: forward and both gradients, in float32.
 
-Same process, taking turns, medians; PyTorch in the faster of its two layouts (NCHW, channels_last),
-tilegrad in NCHW. The layers are rows of tilegrad/cases/conv.py, which the tests hold against the
-reference. A result that is far from PyTorch's has no speed.
+    PYTHONPATH=python python benchmarks/conv_vs_torch.py [part of a name ...] [--threads 1 2]
+        [--rounds 7] [--part 1/3] [--json FILE]
 
-    python benchmarks/conv_vs_torch.py --threads 1 --rows resnet,vgg
+Ratios are those to PyTorch in the faster of its two layouts; tilegrad's is NCHW. The layers are
+rows of tilegrad/cases/conv.py, which the tests hold against the reference. At the end: geometric
+means and the lowest ratio, by kind of layer, and what is below 0.95.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-import torch
+import numpy as np
+from turns import Row, main
 
 import tilegrad as tg
 from tilegrad import kernels
-from tilegrad.bench import measure
 from tilegrad.cases import Case
 from tilegrad.cases.conv import LAYERS
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
+PRODUCT = "product of 1120 x 256 x 2048"  # what the machine can do at best
+PEERS = ("torch", "torch channels_last")
+LOW = 0.95
 
 
-def per_axis(case: Case, name: str, default: int) -> list[int]:
+def rows() -> list[Row]:
+    """Every layer in three directions, and a matrix product."""
+    out = [Row(PRODUCT, [PRODUCT], 2.0 * 1120 * 256 * 2048, ())]
+    for case in LAYERS:
+        peers = PEERS if len(case.inputs[0].shape) > 3 else PEERS[:1]
+        out += [
+            Row(f"{case.name} {d}", [case.name, d], case.flops, peers, tolerance=1e-3)
+            for d in DIRECTIONS
+        ]
+    return out
+
+
+def _per_axis(case: Case, name: str, default: int) -> list[int]:
     """A parameter of a row, once per spatial axis."""
     return [case.params.get(name, default)] * (len(case.inputs[0].shape) - 2)
 
 
-def ours(case: Case, arrays: list[Any], g: Any) -> dict[str, Callable[[], Any]]:
+def _ours(case: Case, arrays: list[Any], g: Any) -> dict[str, Callable[[], Any]]:
     """The three directions of tilegrad."""
     x, w, _ = arrays
     tensors = [tg.from_numpy(a) for a in arrays]
     function = case.function()
-    padding = tuple((p, p) for p in per_axis(case, "padding", 0))
+    padding = tuple((p, p) for p in _per_axis(case, "padding", 0))
     window = (
-        tuple(per_axis(case, "stride", 1)), padding, tuple(per_axis(case, "dilation", 1)),
+        tuple(_per_axis(case, "stride", 1)), padding, tuple(_per_axis(case, "dilation", 1)),
         case.params.get("groups", 1),
     )  # fmt: skip
     host = kernels.host
 
     def forward() -> Any:
         with tg.no_grad():
-            return function(*tensors).numpy()
+            return function(*tensors)
 
     return {
         "forward": forward,
@@ -54,14 +69,15 @@ def ours(case: Case, arrays: list[Any], g: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-def theirs(case: Case, arrays: list[Any], g: Any, last: bool) -> dict[str, Callable[[], Any]]:
+def _theirs(case: Case, arrays: list[Any], g: Any, last: bool) -> dict[str, Callable[[], Any]]:
     """The three directions of PyTorch in one layout."""
+    torch = import_module("torch")
     x, w, bias = (torch.from_numpy(a) for a in arrays)
     g = torch.from_numpy(g)
     if last:
         order = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
         x, w, g = (t.contiguous(memory_format=order) for t in (x, w, g))
-    window = (*(per_axis(case, n, d) for n, d in (("stride", 1), ("padding", 0), ("dilation", 1))),)
+    window = [_per_axis(case, n, d) for n, d in (("stride", 1), ("padding", 0), ("dilation", 1))]
     groups, zeros = case.params.get("groups", 1), [0] * (x.ndim - 2)
     named = getattr(torch, case.op)
 
@@ -78,79 +94,66 @@ def theirs(case: Case, arrays: list[Any], g: Any, last: bool) -> dict[str, Calla
     return {"forward": forward, "grad_input": backward(0), "grad_weight": backward(1)}
 
 
-def row(case: Case, direction: str, budget: float) -> dict[str, Any]:
-    """One layer in one direction: seconds of both, and how far the results are apart."""
+def make(peer: str, spec: list[Any]) -> Callable[[], Any]:
+    """One layer in one direction, or the product."""
+    if spec[0] == PRODUCT:
+        a, b = (np.ones(shape, np.float32) for shape in ((1120, 256), (256, 2048)))
+        return lambda: kernels.host.matmul(a, b)
+    case = next(c for c in LAYERS if c.name == spec[0])
     arrays = case.arrays("float32")
-    with torch.no_grad():
-        g = torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
-        shape = getattr(torch, case.op)(*g, None, **case.params).shape
-    g = tg.randn(*shape).numpy()
-    layouts = (False,) if len(arrays[0].shape) == 3 else (False, True)
-    mine = ours(case, arrays, g)[direction]
-    peers = [theirs(case, arrays, g, last)[direction] for last in layouts]
-    a, b = torch.from_numpy(mine()), peers[0]()
-    error = float((a - b).abs().max() / b.abs().max())
-    timings = measure([mine, *peers], budget=budget, min_samples=5)
-    best = min(range(len(peers)), key=lambda i: timings[1 + i].median)
-    seconds, torch_seconds = timings[0].median, timings[1 + best].median
-    return {
-        "layer": case.name, "direction": direction, "seconds": seconds,
-        "torch_seconds": torch_seconds, "torch_layout": ("NCHW", "channels_last")[best],
-        "ratio": torch_seconds / seconds if error < 1e-3 else float("nan"), "error": error,
-        "gflops": case.flops / seconds / 1e9,
-    }  # fmt: skip
+    with tg.no_grad():
+        shape = case.function()(*map(tg.from_numpy, arrays)).shape
+    g = np.random.default_rng(0).standard_normal(shape, np.float32)
+    if peer == "tilegrad":
+        return _ours(case, arrays, g)[spec[1]]
+    return _theirs(case, arrays, g, peer.endswith("channels_last"))[spec[1]]
 
 
-def peak() -> float:
-    """FLOP/s of the best matrix product, which lies a few per cent below the peak of the FMA
-    units."""
-    best = 0.0
-    for m, k, n in ((1120, 512, 1024), (1120, 256, 2048)):
-        a, b = tg.randn(m, k).numpy(), tg.randn(k, n).numpy()
-        (t,) = measure([lambda a=a, b=b: kernels.host.matmul(a, b)], budget=0.1)
-        best = max(best, 2.0 * m * n * k / t.low)
-    return best
+def kind(case: Case) -> str:
+    """The line of the table that a layer belongs to."""
+    shape, stride = case.inputs[1].shape, case.params.get("stride", 1)
+    kernel, square = shape[2:], shape[2:] in ((3, 3), (5, 5))
+    if case.inputs[0].shape[1] <= 3:
+        return "first layers, 1 or 3 channels"
+    if case.params.get("groups", 1) == case.inputs[0].shape[1]:
+        return "depthwise"
+    if kernel == (1, 1):
+        return "1 x 1"
+    if square and shape[1] >= 16 and case.params.get("groups", 1) == 1:
+        return f"{kernel[0]} x {kernel[0]}, stride {stride}, 16 channels and more"
+    return "the others"
 
 
-def mean(ratios: list[float]) -> float:
-    """The geometric mean."""
-    return math.exp(sum(math.log(r) for r in ratios) / len(ratios)) if ratios else float("nan")
-
-
-def main() -> None:
-    """Prints the table; exit status 0."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rows", default="", help="only layers with one of these in their name")
-    parser.add_argument("--directions", default=",".join(DIRECTIONS))
-    parser.add_argument("--budget", type=float, default=0.05, help="seconds per candidate")
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    tg.set_num_threads(args.threads)
-    limit, rows = peak(), []
-    print(f"{args.threads} threads, best matrix product {limit / 1e9:.0f} GFLOP/s")
-    print(f"{'layer':30s}{'direction':13s}{'us':>9s}{'torch us':>10s} ratio GFLOP/s of peak")
-    for case in LAYERS:
-        if not any(part in case.name for part in args.rows.split(",")):
-            continue
-        for direction in args.directions.split(","):
-            r = row(case, direction, args.budget)
-            rows.append(r)
-            print(
-                f"{r['layer']:30s}{r['direction']:13s}{r['seconds'] * 1e6:9.0f}"
-                f"{r['torch_seconds'] * 1e6:10.0f} {r['ratio']:5.2f} {r['gflops']:7.0f}"
-                f"{r['gflops'] * 1e9 / limit:7.0%} {r['torch_layout']}",
-                flush=True,
-            )
-    for direction in args.directions.split(","):
-        found = [r["ratio"] for r in rows if r["direction"] == direction]
-        print(f"{direction}: geometric mean {mean(found):.2f}, lowest {min(found, default=0):.2f}")
-    print(f"all: geometric mean {mean([r['ratio'] for r in rows]):.2f}")
-    if args.json:
-        with open(args.json, "w") as f:
-            json.dump({"threads": args.threads, "peak": limit, "rows": rows}, f, indent=1)
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By threads and kind of layer: GFLOP/s; by direction, the geometric mean of the ratios, the
+    lowest, and the lowest bound of their intervals."""
+    lines: list[dict[str, Any]] = []
+    kinds = {case.name: kind(case) for case in LAYERS}
+    for threads in sorted({r["threads"] for r in rows}):
+        mine = [r for r in rows if r["threads"] == threads and "ratio" in r]
+        for name in [*dict.fromkeys(kinds.values()), "all"]:
+            some = [r for r in mine if name in ("all", kinds[r["row"].split()[0]])]
+            if not some:
+                continue
+            speeds = [r["flops"] / r["seconds"]["tilegrad"]["median"] / 1e9 for r in some]
+            line = {"threads": threads, "layers": name, "gflops": [min(speeds), max(speeds)]}
+            for direction in (*DIRECTIONS, "all"):
+                found = [
+                    r["ratio"] for r in some if direction in ("all", r["row"].split()[1])
+                ]  # fmt: skip
+                medians = [r["median"] for r in found]
+                if found:
+                    mean = math.exp(sum(map(math.log, medians)) / len(medians))
+                    low = min(r["low"] for r in found)
+                    line[direction] = {"mean": mean, "lowest": min(medians), "bound": low}
+            lines.append(line)
+        low_rows = {
+            r["row"]: [r["ratio"]["median"], r["ratio"]["low"]]
+            for r in mine if r["ratio"]["median"] < LOW
+        }  # fmt: skip
+        lines.append({"threads": threads, f"below {LOW}": low_rows})
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", rows(), make, PEERS, summary=summary)

@@ -63,7 +63,7 @@ CASES = {
     "3d_all": ((2, 4, 6, 7, 8), (6, 2, 2, 3, 2), (2, 1, 2), ((1, 0), (0, 1), (2, 1)), (1, 2, 1), 2),
     "next_to_nothing": ((1, 1, 3, 3), (1, 1, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
 }  # fmt: skip
-ALGORITHMS = ["", "direct", "plain", "winograd_2x3", "depthwise"]
+ALGORITHMS = ["", "direct", "output_lanes", "patches", "plain", "winograd_2x3", "depthwise"]
 # F(m x m, r x r) by name: taps, and how many times the error of the direct sums is allowed. Direct
 # gradients of the weight add up lanes apart and are hard to follow; winograd_2x5, which does not
 # where positions are few, is refused there.
@@ -81,6 +81,8 @@ def applies(algorithm, case, dtype):
     if algorithm.startswith("winograd"):
         taps = (WINOGRAD[algorithm][0],) * 2
         return dtype != np.float64 and ws[2:] == taps and stride == (1, 1) and max(dilation) <= 8
+    if algorithm in ("output_lanes", "patches"):  # others than float32 and 64 are the formula's
+        return dtype.itemsize >= 4 and np.prod(xs) * ws[0] * np.prod(ws[2:]) <= 3e6
     if algorithm == "depthwise":
         return dtype != np.float64 and ws[1] == 1 and groups > 1
     return algorithm != "plain" or np.prod(xs) * ws[0] * np.prod(ws[2:]) <= 3e5
@@ -365,7 +367,8 @@ ERRORS = {
         lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, "fast"),
         errors.ValueError,
         "conv2d: impl must be '' or one of covering, pointwise, patches, winograd_4x3, "
-        "winograd_2x3, winograd_2x5, winograd_4x3_by_2, depthwise, direct, plain; got 'fast'"),
+        "winograd_2x3, winograd_2x5, winograd_4x3_by_2, depthwise, output_lanes, direct, plain; "
+        "got 'fast'"),
     "impl that does not apply": (
         lambda: cpu.conv(F((8, 6, 9, 9)), F((5, 6, 3, 3)), None, *TWO, 1, impl="winograd_4x3"),
         errors.ValueError, "conv2d: impl='winograd_4x3' does not apply: it needs 3 x 3 taps, "

@@ -12,6 +12,7 @@ namespace tg {
 constexpr int kMaxTileRows = 14;
 constexpr int kMaxWideRows = 6;
 constexpr int kMaxDotRows = 4, kMaxDotCols = 6;
+constexpr int kMaxTapRows = 3;
 
 // Where the sums of a tile go: c[i * ldc + j] = sum (+ add), j < n.
 template <class T>
@@ -24,9 +25,9 @@ struct TileSink {
   bool add_lanes;   // add has one value per column; else one per row
 };
 
-// Sums over p < k of a[p * rows + i] * b[offset[p] + j]. b is read in whole vectors: up to the
-// tile's width past offset[p] must be readable. The same vectors `ahead` of b are fetched into the
-// caches.
+// Sums over p < k of a[p * rows + i] * b[offset[p] + j], or of a[offset[p] + i] * b[p * width + j].
+// b is read in whole vectors: up to the tile's width past offset[p] must be readable. The same
+// vectors `ahead` of b are fetched into the caches.
 template <class T>
 struct TileArgs : TileSink<T> {
   int64_t k;
@@ -75,6 +76,30 @@ struct DotArgs {
   bool accumulate, vectors;
 };
 
+// out[(i * taps + t) * ld + l] += sum over y < rows, x < width of a[a_offset[i] + y * a_pitch + x +
+// t]
+// * b[(y * width + x) * lanes + l], for every lane l: t counts the taps of a row.
+template <class T>
+struct TapSums {
+  int64_t rows, width;
+  const T* a;
+  const int64_t* a_offset;
+  int64_t a_pitch;
+  const T* b;
+  T* out;
+  int64_t ld;
+};
+
+// to[x] = sum over i < k of src[offset[i] + x - first[i]], where that is one of `count` elements;
+// for x < width. Nothing else is read.
+template <class T>
+struct FoldRows {
+  T* to;
+  int64_t width, count, k;
+  const T* src;
+  const int64_t *offset, *first;
+};
+
 // Rows of a padded image: row r of dst is `before` zeros, count elements src[r * src_pitch + i *
 // src_step], and `after` zeros.
 template <class T>
@@ -97,11 +122,17 @@ struct GemmTable {
   void (*tile_narrow[kMaxTileRows])(const TileArgs<T>&);  // by rows - 1
   void (*tile_full[kMaxTileRows])(const TileArgs<T>&);
   void (*tile_wide[kMaxWideRows])(const TileArgs<T>&);
+  void (*lanes_narrow[kMaxTileRows])(const TileArgs<T>&);  // offsets belong to a
+  void (*lanes_full[kMaxTileRows])(const TileArgs<T>&);
   void (*plain_narrow[2][kMaxTileRows])(const PlainTile<T>&);  // rows or terms of A contiguous
   void (*plain_full[2][kMaxTileRows])(const PlainTile<T>&);
   void (*plain_wide[2][kMaxWideRows])(const PlainTile<T>&);
   void (*one_row)(const OneRow<T>&);
   void (*dot[kMaxDotRows][kMaxDotCols])(const DotArgs<T>&);
+  // Of 3, 5 or 7 taps, by the rows of them that share b - 1; nullptr where registers are too few.
+  void (*taps3[kMaxTapRows])(const TapSums<T>&);
+  void (*taps5[kMaxTapRows])(const TapSums<T>&);
+  void (*taps7[kMaxTapRows])(const TapSums<T>&);
   void (*fold)(const T* vectors, T* out, int64_t n);
   // dst[p * ld + l] = src[l * lane_stride + p * k_stride] for l < count, p < k.
   void (*pack)(T* dst, int64_t ld, const T* src, int64_t lane_stride, int64_t k_stride,
@@ -109,6 +140,7 @@ struct GemmTable {
   // dst[p * width + j] = src[offset[p] + j] for j < width (a multiple of lanes), p < k.
   void (*gather)(T* dst, int64_t width, const T* src, const int64_t* offset, int64_t k);
   void (*copy_rows)(const CopyRows<T>&);
+  void (*fold_rows)(const FoldRows<T>&);
 };
 
 // n elements from storage to float and back, rounding to nearest even.

@@ -271,6 +271,24 @@ TG_INLINE Vec<T> load_strided(const T* p, int64_t from, int64_t to) {
                  load_strided<HALF>(p + N * HALF, from - N * HALF, to - N * HALF));
 }
 
+// See FoldRows.
+template <class T>
+void fold_rows(const FoldRows<T>& f) {
+  using V = Vec<T>;
+  for (int64_t x = 0; x < f.width; x += V::N) {
+    V sum = V::set1(T(0));
+    for (int64_t i = 0; i < f.k; ++i) {
+      const int64_t at = x - f.first[i];
+      const int low = clamp(-at, V::N), high = clamp(f.count - at, V::N);
+      if (low < high) sum = sum + load_between(f.src + f.offset[i] + at, low, high);
+    }
+    if (x + V::N <= f.width)
+      sum.store(f.to + x);
+    else
+      sum.store_n(f.to + x, int(f.width - x));
+  }
+}
+
 // Columns [at, at + V::N) of all rows. Zeros come for free with the masks.
 template <int STEP, class T>
 TG_INLINE void copy_columns(const CopyRows<T>& c, int64_t at, int64_t width) {

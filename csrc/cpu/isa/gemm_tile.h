@@ -31,14 +31,14 @@ struct Sums {
   V at[ROWS][COLS];
 
   TG_INLINE Sums() {
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < COLS; ++j) at[i][j] = V::set1(T(0));
   }
   TG_INLINE void store(const TileSink<T>& t) {
     const bool whole = t.n == COLS * V::N;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < ROWS; ++i) {
       T* c = t.c + i * t.ldc;
       const T* add = t.add + i * t.add_row;
@@ -88,6 +88,52 @@ void tile(const TileArgs<T>& t) {
     }
   }
   sums.store(t);
+}
+
+// The rows of a term lie side by side where its offset says, B is packed.
+template <class T, class E, int ROWS, int COLS>
+void lanes_tile(const TileArgs<T>& t) {
+  using V = Vec<T>;
+  Sums<T, ROWS, COLS> sums;
+  const T *const base = t.a, *b = t.b;
+  const int64_t *offset = t.offset, *const end = t.offset + t.k;
+  for (; offset != end; ++offset, b += COLS * V::N) {
+    const T* a = base + *offset;
+    V x[COLS];
+#pragma GCC unroll 4
+    for (int j = 0; j < COLS; ++j) x[j] = V::load(b + j * V::N);
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) {
+      const V y = V::set1(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < COLS; ++j) sums.at[i][j] = E::add_product(y, x[j], sums.at[i][j]);
+    }
+  }
+  sums.store(t);
+}
+
+template <class T, class E, int TAPS, int ROWS>
+void tap_sums(const TapSums<T>& t) {
+  using V = Vec<T>;
+  Sums<T, ROWS * TAPS, 1> sums;
+  const T *a[ROWS], *b = t.b;
+#pragma GCC unroll 4
+  for (int i = 0; i < ROWS; ++i) a[i] = t.a + t.a_offset[i];
+  for (int64_t y = 0; y < t.rows; ++y) {
+    for (int64_t x = 0; x < t.width; ++x, b += V::N) {
+      const V lanes = V::load(b);
+#pragma GCC unroll 4
+      for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < TAPS; ++j) {
+          V& sum = sums.at[i * TAPS + j][0];
+          sum = E::add_product(V::set1(a[i][x + j]), lanes, sum);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < ROWS; ++i) a[i] += t.a_pitch;
+  }
+  sums.store({t.out, t.ld, V::N, t.out, t.ld, true});
 }
 
 // Half a vector, where two of them take as long as a whole one: for the last columns.

@@ -97,6 +97,11 @@ constexpr void (*wide_at())(const TileArgs<T>&) {
   if constexpr (ROWS <= kWideRows) return tile<T, E, ROWS, 4>;
   return nullptr;
 }
+template <class T, class E, int ROWS, int COLS>
+constexpr void (*lanes_at())(const TileArgs<T>&) {
+  if constexpr (ROWS <= kRows) return lanes_tile<T, E, ROWS, COLS>;
+  return nullptr;
+}
 template <class T, class E, int ROWS, int COLS, bool TERMS>
 constexpr void (*plain_at())(const PlainTile<T>&) {
   if constexpr (ROWS <= kRows) return plain_tile<T, E, ROWS, COLS, TERMS>;
@@ -113,6 +118,13 @@ constexpr void (*dot_at())(const DotArgs<T>&) {
   return nullptr;
 }
 
+// Sums of taps, a factor and the lanes of b share the registers.
+template <class T, class E, int TAPS, int ROWS>
+constexpr void (*taps_at())(const TapSums<T>&) {
+  if constexpr (TAPS * ROWS <= kRegisters - (kMany ? 8 : 4)) return tap_sums<T, E, TAPS, ROWS>;
+  return nullptr;
+}
+
 #define TG_ROWS(at, ...)                                                                        \
   {at<T, E, 1, ##__VA_ARGS__>(),  at<T, E, 2, ##__VA_ARGS__>(),  at<T, E, 3, ##__VA_ARGS__>(),  \
    at<T, E, 4, ##__VA_ARGS__>(),  at<T, E, 5, ##__VA_ARGS__>(),  at<T, E, 6, ##__VA_ARGS__>(),  \
@@ -122,6 +134,7 @@ constexpr void (*dot_at())(const DotArgs<T>&) {
 #define TG_WIDE_ROWS(at, ...)                                                                \
   {at<T, E, 1, ##__VA_ARGS__>(), at<T, E, 2, ##__VA_ARGS__>(), at<T, E, 3, ##__VA_ARGS__>(), \
    at<T, E, 4, ##__VA_ARGS__>(), at<T, E, 5, ##__VA_ARGS__>(), at<T, E, 6, ##__VA_ARGS__>()}
+#define TG_TAPS(n) {taps_at<T, E, n, 1>(), taps_at<T, E, n, 2>(), taps_at<T, E, n, 3>()}
 #define TG_DOTS(r)                                                   \
   {dot_at<T, E, r, 1>(), dot_at<T, E, r, 2>(), dot_at<T, E, r, 3>(), \
    dot_at<T, E, r, 4>(), dot_at<T, E, r, 5>(), dot_at<T, E, r, 6>()}
@@ -141,15 +154,21 @@ constexpr GemmTable<T> table(int kc) {
           TG_ROWS(narrow_at),
           TG_ROWS(full_at),
           TG_WIDE_ROWS(wide_at),
+          TG_ROWS(lanes_at, 1),
+          TG_ROWS(lanes_at, 2),
           {TG_ROWS(plain_at, 1, false), TG_ROWS(plain_at, 1, true)},
           {TG_ROWS(plain_at, 2, false), TG_ROWS(plain_at, 2, true)},
           {TG_WIDE_ROWS(plain_wide_at, false), TG_WIDE_ROWS(plain_wide_at, true)},
           one_row<T, E>,
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
+          TG_TAPS(3),
+          TG_TAPS(5),
+          TG_TAPS(7),
           fold<T>,
           pack<T>,
           gather<T>,
-          copy_rows<T>};
+          copy_rows<T>,
+          fold_rows<T>};
 }
 
 #if defined(TG_DOT_BF16)

@@ -64,6 +64,8 @@ bool conv_winograd_2x5(const ConvParams& p, const View* views);
 bool is_winograd3_by_2(const ConvParams& p, const View* views);
 bool conv_winograd_4x3_by_2(const ConvParams& p, const View* views);
 int64_t winograd_floats(const ConvParams& p, const View* views, const char* name);
+bool is_output_lanes(const ConvParams& p, const View* views);
+bool conv_output_lanes(const ConvParams& p, const View* views);
 bool is_depthwise(const ConvParams& p, const View* views);
 bool conv_depthwise(const ConvParams& p, const View* views);
 bool is_patches(const ConvParams& p, const View* views);

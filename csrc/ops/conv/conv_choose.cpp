@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kSmall = 1 << 20;  // cost less than lowering all rows for many products
 constexpr double kTiny = 4096;      // floating-point operations that cost less than any preparation
+constexpr double kFolded = 1 << 16;   // elements of patches that a second-level cache holds
 constexpr int64_t kPositions = 1000;  // fewer make sums whose errors F(5, 2) cannot follow
 
 bool tiny(const ConvParams& p, const View*) { return p.flops() < kTiny; }
@@ -23,6 +24,18 @@ bool small(const ConvParams& p, const View*) {
     return p.flops() < kSmall && p.n == 1 && (p.c > 1 || p.stride[2] > 1);
   return p.flops() < kSmall / 4 && p.stride[2] > 1 && p.kernel[2] > 4;
 }
+// The input of few channels, larger than the output: its gradient by the direct sums multiplies
+// padding, while the matrix of patches has none, and its rows are added while a cache holds them.
+bool folds(const ConvParams& p) {
+  const double rows = double(p.out[0] * p.out[1]), o = double(p.o), terms = double(p.c * p.taps());
+  const double fold = 4 * rows * double(ceil_div(p.out[2], 16));
+  const double product = o * double(ceil_div(p.pixels(), 16));
+  const double direct = o * double(ceil_div(p.in[0] * p.in[1] * p.in[2], 16));
+  return p.op == ConvOp::grad_input && p.groups == 1 && p.c <= 8 && p.stride[2] == 1 &&
+         p.dilation[2] == 1 && terms * double(p.pixels()) < kFolded &&
+         product + fold < 0.8 * direct;
+}
+bool worth_patches(const ConvParams& p, const View* v) { return small(p, v) || folds(p); }
 bool always(const ConvParams&, const View*) { return true; }
 
 std::atomic<bool> g_winograd{true};
@@ -63,6 +76,12 @@ bool worth_by_2(const ConvParams& p, const View*) {
   return worth_winograd(p, winograd_cost(p, 4, 9, p.weight == ConvWeight::kept ? 0 : 4));
 }
 
+// Whole vectors of channels; shorter sums do not pay for turning the result over.
+bool worth_lanes(const ConvParams& p, const View*) {
+  if (p.op == ConvOp::grad_input) return p.c % 16 == 0 && p.in[2] >= 8 && p.o * p.taps() >= 100;
+  return p.o % 16 == 0 && p.out[2] >= 8 && (p.op == ConvOp::grad_weight || p.c * p.taps() >= 100);
+}
+
 struct Algorithm {
   const char *name, *reason;
   bool (*applies)(const ConvParams&, const View*);
@@ -78,7 +97,7 @@ const Algorithm kAlgorithms[] = {
      "row-major operands, and a kernel as large as the input, which is not padded"},
     {"pointwise", "kernel of one tap: one matrix product", is_pointwise, conv_pointwise, always,
      "one tap, no padding, images without gaps, and for the gradient of the weight 32 channels"},
-    {"patches", "small: the patch under every output is a row", is_patches, conv_patches, small,
+    {"patches", "the patch under every output is a row", is_patches, conv_patches, worth_patches,
      "float32 or float64, a row-major weight, and images of the output without gaps"},
     {"winograd_4x3", "F(4x4, 3x3), a quarter of the products", is_winograd3, conv_winograd_4x3,
      worth_4x3, kWinograd3},
@@ -90,6 +109,11 @@ const Algorithm kAlgorithms[] = {
      conv_winograd_4x3_by_2, worth_by_2, "3 x 3 taps, strides of 2 and no float64"},
     {"depthwise", "one channel per group: taps are masked offsets", is_depthwise, conv_depthwise,
      always, "one channel in and out per group, small planes without gaps, and no float64"},
+    {"output_lanes", "lanes are output channels, taps offsets into the image", is_output_lanes,
+     conv_output_lanes, worth_lanes,
+     "float32 or float64, one group, few terms per sum, no strides for gradients, and for that of "
+     "the "
+     "weight 3, 5 or 7 taps in a row"},
     {"direct", "rows lowered once, taps are offsets into them", always, conv_direct},
     {"plain", "the formula itself", always, conv_plain},
 };
@@ -150,8 +174,8 @@ int64_t kept_floats(const ConvParams& p, const View* views) {
 bool run_conv(const ConvParams& p, const View* views) {
   const Algorithm& a = kAlgorithms[p.algorithm];
   if (!a.run(p, views)) return false;
-  if (p.then.kernel != nullptr && (p.then_of_y() == nullptr || a.run == conv_plain))
-    apply_then(p.then, views[0]);
+  const bool done = p.then_of_y() != nullptr && a.run != conv_plain && a.run != conv_output_lanes;
+  if (p.then.kernel != nullptr && !done) apply_then(p.then, views[0]);
   return true;
 }
 const char* conv_name(const ConvParams& p) { return kAlgorithms[p.algorithm].name; }

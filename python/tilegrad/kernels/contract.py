@@ -47,8 +47,8 @@ MATMUL = "naive rows blocked dot one_row in_place packed".split()
 to the operands raises ValueError. The empty impl is the choice of the module."""
 
 CONV = (
-    "plain direct depthwise winograd_4x3_by_2 winograd_2x5 winograd_2x3 winograd_4x3 patches "
-    "pointwise covering"
+    "plain direct output_lanes depthwise winograd_4x3_by_2 winograd_2x5 winograd_2x3 winograd_4x3 "
+    "patches pointwise covering"
 ).split()
 """What impl of conv, conv_grad_input and conv_grad_weight selects, likewise."""
 
