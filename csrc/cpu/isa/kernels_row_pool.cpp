@@ -59,9 +59,8 @@ struct Place<int64_t> {
 // The same in vectors, n <= N. The lanes carry the offset of their best tap as a number, exact
 // below 2^24. T: the number of taps, or 0.
 template <int S, int T, class C, class I>
-TG_INLINE void max_of_lanes(const MaxTaps& a, const C* offset,
-                            const typename Place<I>::type* lane, const char* x, int64_t place,
-                            int n, C* y, I* index) {
+TG_INLINE void max_of_lanes(const MaxTaps& a, const C* offset, const typename Place<I>::type* lane,
+                            const char* x, int64_t place, int n, C* y, I* index) {
   using P = typename Place<I>::type;
   constexpr int N = Vec<C>::N;
   const int taps = T != 0 ? T : a.taps;
@@ -70,7 +69,7 @@ TG_INLINE void max_of_lanes(const MaxTaps& a, const C* offset,
   };
   Vec<C> best = load(0), from = Vec<C>::set1(0);
   Mask<C> strange = best != best;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int t = 1; t < taps; ++t) {
     const Vec<C> v = load(t);
     const Mask<C> wins = v > best;
@@ -90,6 +89,20 @@ TG_INLINE void max_of_lanes(const MaxTaps& a, const C* offset,
   }
 }
 
+// Calls f(r, x, place, y, index) for every row.
+template <class C, class I, class F>
+TG_INLINE void for_rows(const MaxTaps& a, F&& f) {
+  int64_t place = a.first + a.row * a.place_row, left = a.plane_rows - a.row;
+  for (int64_t r = 0; r < a.rows; ++r, place += a.place_row) {
+    if (left-- == 0) {
+      place = a.first;
+      left = a.plane_rows - 1;
+    }
+    f(r, a.base + r * a.x_row, place, reinterpret_cast<C*>(a.y) + r * a.n,
+      reinterpret_cast<I*>(a.index) + r * a.n);
+  }
+}
+
 template <int S, int T, class C, class I>
 TG_INLINE void max_of_rows(const MaxTaps& a) {
   constexpr int N = Vec<C>::N;
@@ -100,38 +113,34 @@ TG_INLINE void max_of_rows(const MaxTaps& a) {
   for (int t = 0; t < a.taps; ++t) offset[t] = C(a.offset[t]);
   // Short rows are taken as whole vectors while what lies beyond them belongs to rows that follow,
   // which put right what was written there.
-  int64_t whole = 0;
+  int64_t whole = n < N ? 0 : a.rows;
   if (n < N && a.x_row > 0)
     whole = a.rows - std::max((N - 1) / n, ((N - n) * step - 1) / a.x_row + 1);
-  C* y = reinterpret_cast<C*>(a.y);
-  I* index = reinterpret_cast<I*>(a.index);
-  const char* x = a.base;
-  int64_t place = a.first + a.row * a.place_row, left = a.plane_rows - a.row;
-  for (int64_t r = 0; r < a.rows; ++r, x += a.x_row, y += n, index += n) {
-    const auto some = [&](int64_t i, int lanes) {
-      max_of_lanes<S, T, C, I>(a, offset, lane, x + i * step, place + i * a.index_step, lanes,
-                               y + i, index + i);
-    };
-    if (n < N) {
-      r < whole ? some(0, N) : some(0, int(n));
-    } else {
-      int64_t i = 0;
-      for (; i + N <= n; i += N) some(i, N);
-      if (i < n) some(n - N, N);  // starts earlier: again rather than in part
+  for_rows<C, I>(a, [&](int64_t r, const char* x, int64_t place, C* y, I* index) {
+    if (r >= whole) return max_of_lanes<S, T, C, I>(a, offset, lane, x, place, int(n), y, index);
+    for (int64_t i = 0; i < n; i += N) {
+      if (i > 0 && i + N > n) i = n - N;  // starts earlier: again rather than in part
+      max_of_lanes<S, T, C, I>(a, offset, lane, x + i * step, place + i * a.index_step, N, y + i,
+                               index + i);
     }
-    place += a.place_row;
-    if (--left == 0) {
-      place = a.first;
-      left = a.plane_rows;
-    }
-  }
+  });
 }
 
 template <class C, class I>
 void max_taps_whole(const MaxTaps& a) {
-  for (int64_t r = 0; r < a.rows; ++r)
-    max_one_by_one(a, a.base + r * a.x_row, a.first + (a.row + r) % a.plane_rows * a.place_row, a.n,
-                   reinterpret_cast<C*>(a.y) + r * a.n, reinterpret_cast<I*>(a.index) + r * a.n);
+  for_rows<C, I>(a, [&](int64_t, const char* x, int64_t place, C* y, I* index) {
+    max_one_by_one(a, x, place, a.n, y, index);
+  });
+}
+
+template <int S, class C, class I>
+TG_INLINE void max_by_taps(const MaxTaps& a) {
+  if (a.taps == 4)  // windows of 2 x 2 and 3 x 3
+    max_of_rows<S, 4, C, I>(a);
+  else if (a.taps == 9)
+    max_of_rows<S, 9, C, I>(a);
+  else
+    max_of_rows<S, 0, C, I>(a);
 }
 
 template <class C, class I>
@@ -139,9 +148,9 @@ void max_taps(const MaxTaps& a) {
   if (a.n == 1 || a.offset[a.taps - 1] >= int64_t(1) << 24)
     max_taps_whole<C, I>(a);
   else if (a.lane_step == 1)
-    a.taps == 4 ? max_of_rows<1, 4, C, I>(a) : max_of_rows<1, 0, C, I>(a);
+    max_by_taps<1, C, I>(a);
   else if (a.lane_step == 2)
-    a.taps == 4 ? max_of_rows<2, 4, C, I>(a) : max_of_rows<2, 0, C, I>(a);
+    max_by_taps<2, C, I>(a);
   else
     max_of_rows<0, 0, C, I>(a);
 }

@@ -110,8 +110,8 @@ struct MaxPool {
     };
     int64_t ow = 0;
     for (; ow < w.begin; ++ow) one(ow);
-    const bool dense = y.strides[4] == x.shape[1] * item &&
-                       index.strides[4] == x.shape[1] * itemsize(index.dtype);
+    const bool dense =
+        y.strides[4] == x.shape[1] * item && index.strides[4] == x.shape[1] * itemsize(index.dtype);
     if (w.begin < w.end && dense && w.period == 1 && taps(od, oh, ow) <= kMostTaps) {
       MaxTaps taps = taps_of(lists, od, oh, ow);
       taps.base = base + bytes(od, oh, ow);
@@ -170,12 +170,7 @@ struct MaxPool {
   // The list of the window of an output; where it lies is left to the caller.
   MaxTaps taps_of(TapLists* lists, int64_t od, int64_t oh, int64_t ow) const {
     const TapList& t = list(lists, od, oh, ow);
-    MaxTaps taps{};
-    taps.tap = t.bytes;
-    taps.offset = t.places;
-    taps.taps = t.count;
-    taps.first = flat(od, oh, ow);
-    return taps;
+    return {nullptr, t.bytes, t.places, t.count, 1, 0, 1, nullptr, flat(od, oh, ow), nullptr};
   }
 };
 
