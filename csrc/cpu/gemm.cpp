@@ -325,7 +325,7 @@ bool gemm(const Gemm<T>& problem) {
   const GemmTable<T>& t =
       problem.table != nullptr ? *problem.table : gemm_table(*kernels().gemm, T());
   if (problem.way == GemmWay::dot) return dot_products(problem, t);
-  if (problem.way == GemmWay::one_row) return one_row(problem, t);
+  if (problem.way == GemmWay::few_rows) return few_rows(problem, t);
   if (problem.way == GemmWay::in_place) return in_place(problem, t);
   Gemm<T> g = problem;
   const bool plain = g.a.pack == nullptr && g.b.pack == nullptr && g.c.store == nullptr &&
@@ -339,7 +339,7 @@ bool gemm(const Gemm<T>& problem) {
   if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
   if (g.n == 1 && plain) g.c.col_stride = 1;
   if (plain && g.c.col_stride == 1) {
-    if (g.b.lane_stride == 1 && g.m == 1 && g.n >= 2 * t.full) return one_row(g, t);
+    if (is_better_by_rows(g, t)) return few_rows(g, t);
     if (is_better_in_place(g)) return in_place(g, t);
   }
   const bool large = double(g.m) * double(g.n) * double(g.k) >= double(kWorthSharing);
