@@ -395,7 +395,7 @@ def test_explain_names_algorithms():
     x, w = tg.randn(4, 784), tg.randn(256, 784)
     ways = {
         "dot": check(lambda x: F.linear(x, w), x),
-        "one_row": check(lambda a, b: a @ b, tg.randn(1, 50), tg.randn(50, 200)),
+        "few_rows": check(lambda a, b: a @ b, tg.randn(1, 50), tg.randn(50, 200)),
         "packed": check(lambda a, b: a @ b, tg.randn(300, 300), tg.randn(300, 300)),
         "integers": check(lambda a: a @ a, tg.ones(3, 3).long()),
         "widened": check(lambda a: a @ a, tg.ones(3, 3).half()),

@@ -350,7 +350,7 @@ GemmWay choose(const GemmTable<T>& t, Gemm<T>* product) {
   if (g.c.store == nullptr && g.c.col_stride != 1 && g.c.row_stride == 1) g = turned_over(g);
   if (g.n == 1 && plain) g.c.col_stride = 1;
   if (plain && g.c.col_stride == 1) {
-    if (g.b.lane_stride == 1 && g.m == 1 && g.n >= 2 * t.full) return GemmWay::one_row;
+    if (is_better_by_rows(g, t)) return GemmWay::few_rows;
     if (is_better_in_place(g)) return GemmWay::in_place;
   }
   return GemmWay::packed;
@@ -371,7 +371,7 @@ bool gemm(const Gemm<T>& problem) {
   Gemm<T> g = problem;
   switch (choose(t, &g)) {
     case GemmWay::dot: return dot_products(g, t);
-    case GemmWay::one_row: return one_row(g, t);
+    case GemmWay::few_rows: return few_rows(g, t);
     case GemmWay::in_place: return in_place(g, t);
     default: break;
   }

@@ -34,7 +34,7 @@ struct GemmTable;
 
 // Which of the ways of gemm; any: the first that is worth it. What the others ask of their operands
 // is the caller's to check (ops/matmul/ladder.cpp).
-enum class GemmWay { any, dot, one_row, in_place, packed };
+enum class GemmWay { any, dot, few_rows, in_place, packed };
 
 template <class T>
 struct Gemm {

@@ -9,7 +9,7 @@ namespace tg {
 namespace {
 
 constexpr int64_t kSmall = int64_t(1) << 20;        // multiply-adds: packing would take longer
-constexpr int64_t kFewRows = 16;                    // so many rows read B where it lies,
+constexpr int64_t kRowsInPlace = 16;                // so many rows read B where it lies,
 constexpr int64_t kFewElements = int64_t(1) << 20;  // for so many elements of C
 
 // Widened blocks are turned over in the first-level cache.
@@ -140,7 +140,7 @@ bool gemm_half(const Gemm<S>& given, const float* col_bias) {
   const StoredSource<S> a{g.a, g.k, elements}, b{g.b, g.k, elements};
   const double work = double(g.m) * double(g.n) * double(g.k);
   const bool lies = elements.terms == 2 && lies_in_pairs(g.n < g.m ? g.a : g.b, g.k);
-  const bool few = lies && std::min(g.m, g.n) <= kFewRows && g.m * g.n <= kFewElements;
+  const bool few = lies && std::min(g.m, g.n) <= kRowsInPlace && g.m * g.n <= kFewElements;
   if (few || work <= double(kSmall)) return small(g, a, b, row_bias, col_bias);
   Gemm<float> product;
   product.table = elements.table;

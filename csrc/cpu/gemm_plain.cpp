@@ -10,9 +10,10 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kDotTerms = 1024;    // of rows that meet many others, in the caches
-constexpr int64_t kFewCols = 8192;     // of one row of sums, in the caches
-constexpr int64_t kInPlaceCols = 256;  // so many columns of a row-major B are read where they lie
+constexpr int64_t kDotTerms = 1024;      // of rows that meet many others, in the caches
+constexpr int64_t kFewCols = 8192;       // sums of few rows, in the caches
+constexpr int64_t kNearBytes = 1 << 16;  // of a B that few rows meet in the first-level cache
+constexpr int64_t kInPlaceCols = 256;    // so many columns of a row-major B are read where they lie
 constexpr int64_t kSmallProduct = int64_t(1) << 20;  // multiply-adds for which A is not packed
 
 }  // namespace
@@ -43,6 +44,7 @@ bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
     a_stride = g.k;
   }
   const int64_t most = g.m > t.dot_rows ? kDotTerms : 4 * kDotTerms;  // terms of one chain
+  const bool direct = g.c.col_stride == 1 && g.row_bias == nullptr && g.col_bias == nullptr;
   const int64_t grain = std::max<int64_t>(t.dot_cols, kPerThread / (g.m * g.k));
   parallel_for(g.n, ceil_div(grain, t.dot_cols) * t.dot_cols, [&](int64_t begin, int64_t end) {
     int64_t a_offset[kMaxDotRows], b_offset[kMaxDotCols];
@@ -54,18 +56,24 @@ bool dot_products(const Gemm<T>& g, const GemmTable<T>& t) {
         for (int64_t i = 0; i < g.m; i += t.dot_rows) {
           const int64_t rows = std::min<int64_t>(t.dot_rows, g.m - i);
           for (int64_t r = 0; r < rows; ++r) a_offset[r] = (i + r) * a_stride + p;
+          const bool more = p > 0 || g.accumulate;
+          T* const c = g.c.data + i * g.c.row_stride + j * g.c.col_stride;
           t.dot[rows - 1][cols - 1]({std::min(most, g.k - p), 1, a, a_offset, 0, g.b.data, b_offset,
-                                     0, sums, kMaxDotCols, false, false});
+                                     0, direct ? c : sums, direct ? g.c.row_stride : kMaxDotCols,
+                                     direct && more, false});
+          if (direct) continue;
           for (int64_t r = 0; r < rows; ++r) {
-            T* out = g.c.data + (i + r) * g.c.row_stride + j * g.c.col_stride;
-            const bool more = p > 0 || g.accumulate;
-            for (int64_t c = 0; c < cols; ++c, out += g.c.col_stride) {
-              const T sum = sums[r * kMaxDotCols + c];
-              *out = more                    ? *out + sum
-                     : g.row_bias != nullptr ? sum + g.row_bias[i + r]
-                     : g.col_bias != nullptr ? sum + g.col_bias[j + c]
-                                             : sum;
-            }
+            const T* const sum = sums + r * kMaxDotCols;
+            T* const out = c + r * g.c.row_stride;
+            const int64_t step = g.c.col_stride;
+            if (more)
+              for (int64_t q = 0; q < cols; ++q) out[q * step] += sum[q];
+            else if (g.row_bias != nullptr)
+              for (int64_t q = 0; q < cols; ++q) out[q * step] = sum[q] + g.row_bias[i + r];
+            else if (g.col_bias != nullptr)
+              for (int64_t q = 0; q < cols; ++q) out[q * step] = sum[q] + g.col_bias[j + q];
+            else
+              for (int64_t q = 0; q < cols; ++q) out[q * step] = sum[q];
           }
         }
       }
@@ -107,9 +115,9 @@ bool in_place(const Gemm<T>& g, const GemmTable<T>& t) {
     args.b_pitch = pitch;
     args.ldc = g.c.row_stride;
     for (int64_t q = begin; q < end; ++q) {
-      Part tile{0, g.m}, run{0, steps};
-      if (tiles > 1) tile = part_of(g.m, tiles, q / runs);
-      if (runs > 1) run = part_of(steps, runs, q % runs);
+      Part tile{0, g.m}, run{0, steps};  // the tiles of a run follow each other: they share its B
+      if (tiles > 1) tile = part_of(g.m, tiles, runs > 1 ? q % tiles : q);
+      if (runs > 1) run = part_of(steps, runs, q / tiles);
       const int64_t last = std::min(g.n, run.end() * step);
       for (int64_t p = 0; p < g.k; p += t.kc) {
         args.k = std::min<int64_t>(t.kc, g.k - p);
@@ -151,35 +159,51 @@ bool is_better_in_place(const Gemm<T>& g) {
   return flat && apart && g.n <= kInPlaceCols;
 }
 
-// One row: B passes by once, in the order of memory; the sums stay in the caches. Threads share the
-// blocks of terms, whose sums are added at last, and where these are few, the columns.
+// Whether a B of some size is read once, in the order of memory; smaller ones stay in the
+// first-level cache anyway.
 template <class T>
-bool one_row(const Gemm<T>& g, const GemmTable<T>& t) {
-  const int64_t blocks = ceil_div(g.k, t.kc), work = times(g.n, g.k) / kPerThread + 1;
+bool is_better_by_rows(const Gemm<T>& g, const GemmTable<T>& t) {
+  if (g.b.lane_stride != 1 || g.m > kFewRows || g.n < 2 * t.full) return false;
+  return g.m == 1 || times(g.n, g.k) * int64_t(sizeof(T)) > kNearBytes;
+}
+
+// Few rows: B passes by once, in the order of memory; the sums stay in the caches. Threads share
+// the blocks of terms, whose sums are added at last, and where these are few, the columns.
+template <class T>
+bool few_rows(const Gemm<T>& g, const GemmTable<T>& t) {
+  const int64_t blocks = ceil_div(g.k, t.kc), work = times(g.n, g.m * g.k) / kPerThread + 1;
   const int64_t wanted = std::min(work, kPartsPerThread * num_threads());
-  const int64_t runs = std::max(ceil_div(g.n, kFewCols), ceil_div(wanted, blocks));
+  const int64_t runs = std::max(ceil_div(g.n, kFewCols / g.m), ceil_div(wanted, blocks));
   const int64_t cols = ceil_div(ceil_div(g.n, runs), t.full) * t.full, chunks = ceil_div(g.n, cols);
-  const Scratch scratch(blocks * g.n * int64_t(sizeof(T)));
+  const Scratch scratch(times(blocks * g.m, g.n) * int64_t(sizeof(T)));
   if (!scratch) return false;
   T* const sums = scratch.template at<T>(0);
-  const int64_t grain = std::max<int64_t>(1, kPerThread / (cols * std::min<int64_t>(t.kc, g.k)));
-  parallel_for(blocks * chunks, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t p = i / chunks * t.kc, j = i % chunks * cols, n = std::min(cols, g.n - j);
-      T* const to = sums + i / chunks * g.n + j;
-      std::fill_n(to, n, T(0));
-      t.one_row({std::min<int64_t>(t.kc, g.k - p), n, g.a.data + p * g.a.k_stride, g.a.k_stride,
-                 g.b.data + p * g.b.k_stride + j, g.b.k_stride, to});
+  const int64_t each = g.m * cols * std::min<int64_t>(t.kc, g.k);
+  parallel_for(blocks * chunks, std::max<int64_t>(1, kPerThread / each),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t p = i / chunks * t.kc, j = i % chunks * cols;
+                   const int64_t n = std::min(cols, g.n - j);
+                   T* const to = sums + i / chunks * g.m * g.n + j;
+                   for (int64_t row = 0; row < g.m; ++row) fill_zero(to + row * g.n, n);
+                   t.few_rows[g.m - 1]({std::min<int64_t>(t.kc, g.k - p), n,
+                                        g.a.data + p * g.a.k_stride, g.a.lane_stride, g.a.k_stride,
+                                        g.b.data + p * g.b.k_stride + j, g.b.k_stride, to, g.n});
+                 }
+               });
+  for (int64_t block = 0; block < blocks; ++block)
+    for (int64_t row = 0; row < g.m; ++row) {
+      TileSink<T> c{g.c.data + row * g.c.row_stride, 0, g.n, nullptr, 0, true};
+      addend(g, &c, block, row, 0);
+      const T* const sum = sums + (block * g.m + row) * g.n;
+      if (c.add == nullptr)
+        std::copy_n(sum, g.n, c.c);
+      else if (c.add_lanes)
+        for (int64_t j = 0; j < g.n; ++j) c.c[j] = sum[j] + c.add[j];
+      else
+        for (int64_t j = 0; j < g.n; ++j) c.c[j] = sum[j] + *c.add;
     }
-  });
-  for (int64_t block = 0; block < blocks; ++block) {
-    TileSink<T> c{g.c.data, 0, g.n, nullptr, 0, true};
-    addend(g, &c, block, 0, 0);
-    const T* const sum = sums + block * g.n;
-    for (int64_t j = 0; j < g.n; ++j)
-      c.c[j] = c.add == nullptr ? sum[j] : sum[j] + c.add[c.add_lanes ? j : 0];
-  }
-  finish(g, 0, 1, 0, g.n);
+  finish(g, 0, g.m, 0, g.n);
   return true;
 }
 
@@ -189,8 +213,10 @@ template bool dot_products(const Gemm<float>&, const GemmTable<float>&);
 template bool dot_products(const Gemm<double>&, const GemmTable<double>&);
 template bool in_place(const Gemm<float>&, const GemmTable<float>&);
 template bool in_place(const Gemm<double>&, const GemmTable<double>&);
-template bool one_row(const Gemm<float>&, const GemmTable<float>&);
-template bool one_row(const Gemm<double>&, const GemmTable<double>&);
+template bool is_better_by_rows(const Gemm<float>&, const GemmTable<float>&);
+template bool is_better_by_rows(const Gemm<double>&, const GemmTable<double>&);
+template bool few_rows(const Gemm<float>&, const GemmTable<float>&);
+template bool few_rows(const Gemm<double>&, const GemmTable<double>&);
 template bool is_better_in_place(const Gemm<float>&);
 template bool is_better_in_place(const Gemm<double>&);
 

@@ -40,8 +40,10 @@ bool is_better_in_place(const Gemm<T>& g);
 template <class T>
 bool in_place(const Gemm<T>& g, const GemmTable<T>& t);
 
-// m == 1, rows of B contiguous.
 template <class T>
-bool one_row(const Gemm<T>& g, const GemmTable<T>& t);
+bool is_better_by_rows(const Gemm<T>& g, const GemmTable<T>& t);
+// m <= kFewRows, rows of B contiguous.
+template <class T>
+bool few_rows(const Gemm<T>& g, const GemmTable<T>& t);
 
 }  // namespace tg

@@ -11,6 +11,7 @@ namespace tg {
 
 constexpr int kMaxTileRows = 14;
 constexpr int kMaxWideRows = 6;
+constexpr int kFewRows = 3;
 constexpr int kMaxDotRows = 4, kMaxDotCols = 6;
 constexpr int kMaxTapRows = 3;
 
@@ -48,15 +49,17 @@ struct PlainTile : TileSink<T> {
   int64_t b_pitch;
 };
 
-// sums[j] += over p < k of a[p * a_term] * b[p * b_pitch + j], j < n: b is read row after row.
+// sums[i * ld + j] += over p < k of a[i * a_row + p * a_term] * b[p * b_pitch + j], j < n, for up
+// to kFewRows rows: b is read row after row.
 template <class T>
-struct OneRow {
+struct FewRows {
   int64_t k, n;
   const T* a;
-  int64_t a_term;
+  int64_t a_row, a_term;
   const T* b;
   int64_t b_pitch;
   T* sums;
+  int64_t ld;
 };
 
 // out[i * ld + j] (+)= sum over r < runs, p < len of a[a_offset[i] + r * a_pitch + p] *
@@ -127,7 +130,7 @@ struct GemmTable {
   void (*plain_narrow[2][kMaxTileRows])(const PlainTile<T>&);  // rows or terms of A contiguous
   void (*plain_full[2][kMaxTileRows])(const PlainTile<T>&);
   void (*plain_wide[2][kMaxWideRows])(const PlainTile<T>&);
-  void (*one_row)(const OneRow<T>&);
+  void (*few_rows[kFewRows])(const FewRows<T>&);
   void (*dot[kMaxDotRows][kMaxDotCols])(const DotArgs<T>&);
   // Of 3, 5 or 7 taps, by the rows of them that share b - 1; nullptr where registers are too few.
   void (*taps3[kMaxTapRows])(const TapSums<T>&);

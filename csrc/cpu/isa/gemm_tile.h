@@ -238,38 +238,50 @@ void plain_tile(const PlainTile<T>& t) {
   sums.store(t);
 }
 
-// TERMS terms, whose factors stay in registers, are added to the sums in memory.
-template <class T, class E, int TERMS>
-TG_INLINE void one_row_terms(const OneRow<T>& f, const T* a, const T* b) {
+// n <= N columns, all of them if WHOLE, of the terms whose factors are y.
+template <class T, class E, int ROWS, int TERMS, bool WHOLE>
+TG_INLINE void few_rows_step(const Vec<T> (&y)[ROWS][TERMS], const T* b, int64_t pitch, T* to,
+                             int64_t ld, int n) {
   using V = Vec<T>;
-  V y[TERMS];
-#pragma GCC unroll 8
-  for (int p = 0; p < TERMS; ++p) y[p] = V::set1(a[p * f.a_term]);
-  const int64_t pitch = f.b_pitch;
-  T* to = f.sums;
-  T* const end = to + f.n / V::N * V::N;
-  for (; to != end; to += V::N, b += V::N) {
-    V sum = V::load(to);
-#pragma GCC unroll 8
-    for (int p = 0; p < TERMS; ++p) sum = E::add_product(y[p], V::load(b + p * pitch), sum);
-    sum.store(to);
-  }
-  if (const int rest = int(f.n % V::N)) {
-    V sum = V::load_n(to, rest);
-#pragma GCC unroll 8
-    for (int p = 0; p < TERMS; ++p) sum = E::add_product(y[p], V::load_n(b + p * pitch, rest), sum);
-    sum.store_n(to, rest);
+  V x[TERMS];
+#pragma GCC unroll 4
+  for (int p = 0; p < TERMS; ++p)
+    x[p] = WHOLE ? V::load(b + p * pitch) : V::load_n(b + p * pitch, n);
+#pragma GCC unroll 4
+  for (int i = 0; i < ROWS; ++i) {
+    V sum = WHOLE ? V::load(to + i * ld) : V::load_n(to + i * ld, n);
+#pragma GCC unroll 4
+    for (int p = 0; p < TERMS; ++p) sum = E::add_product(y[i][p], x[p], sum);
+    WHOLE ? sum.store(to + i * ld) : sum.store_n(to + i * ld, n);
   }
 }
 
-template <class T, class E>
-void one_row(const OneRow<T>& f) {
-  constexpr int kTerms = 4;
+// TERMS terms, whose factors stay in registers, are added to the sums in memory.
+template <class T, class E, int ROWS, int TERMS>
+TG_INLINE void few_rows_terms(const FewRows<T>& f, const T* a, const T* b) {
+  using V = Vec<T>;
+  V y[ROWS][TERMS];
+#pragma GCC unroll 4
+  for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+    for (int p = 0; p < TERMS; ++p) y[i][p] = V::set1(a[i * f.a_row + p * f.a_term]);
+  const int64_t pitch = f.b_pitch, ld = f.ld;
+  T* to = f.sums;
+  T* const end = to + f.n / V::N * V::N;
+  for (; to != end; to += V::N, b += V::N)
+    few_rows_step<T, E, ROWS, TERMS, true>(y, b, pitch, to, ld, V::N);
+  if (const int rest = int(f.n % V::N))
+    few_rows_step<T, E, ROWS, TERMS, false>(y, b, pitch, to, ld, rest);
+}
+
+template <class T, class E, int ROWS>
+void few_rows(const FewRows<T>& f) {
+  constexpr int kTerms = kRegisters == 32 || ROWS < 3 ? 4 : 2;
   const T *a = f.a, *b = f.b;
   int64_t p = 0;
   for (; p + kTerms <= f.k; p += kTerms, a += kTerms * f.a_term, b += kTerms * f.b_pitch)
-    one_row_terms<T, E, kTerms>(f, a, b);
-  for (; p < f.k; ++p, a += f.a_term, b += f.b_pitch) one_row_terms<T, E, 1>(f, a, b);
+    few_rows_terms<T, E, ROWS, kTerms>(f, a, b);
+  for (; p < f.k; ++p, a += f.a_term, b += f.b_pitch) few_rows_terms<T, E, ROWS, 1>(f, a, b);
 }
 
 }  // namespace TG_ISA

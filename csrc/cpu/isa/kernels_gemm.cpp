@@ -159,7 +159,7 @@ constexpr GemmTable<T> table(int kc) {
           {TG_ROWS(plain_at, 1, false), TG_ROWS(plain_at, 1, true)},
           {TG_ROWS(plain_at, 2, false), TG_ROWS(plain_at, 2, true)},
           {TG_WIDE_ROWS(plain_wide_at, false), TG_WIDE_ROWS(plain_wide_at, true)},
-          one_row<T, E>,
+          {few_rows<T, E, 1>, few_rows<T, E, 2>, few_rows<T, E, 3>},
           {TG_DOTS(1), TG_DOTS(2), TG_DOTS(3), TG_DOTS(4)},
           TG_TAPS(3),
           TG_TAPS(5),

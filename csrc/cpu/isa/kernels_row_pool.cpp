@@ -1,5 +1,7 @@
 // Pooling: neighbouring lanes hold neighbouring outputs (or channels), one tap of the window at a
 // time, in row-major order of the window.
+#include <algorithm>
+
 #include "cpu/isa/row_extreme.h"
 #include "cpu/isa/row_shuffle.h"
 
@@ -21,19 +23,27 @@ TG_INLINE Vec<C> load_lanes(const C* p, int64_t step, int n) {
 
 // One lane, first maximum, a NaN wins over all but an earlier one. I: the type of the indices.
 template <class C, class I>
-TG_INLINE void max_of_lane(const MaxTaps& a, int64_t lane) {
-  const char* p = a.base + lane * a.lane_step * int64_t(sizeof(C));
-  C best = *reinterpret_cast<const C*>(p + a.tap[0]);
+TG_INLINE void max_of_lane(const MaxTaps& a, const char* x, int64_t place, C* y, I* index) {
+  C best = *reinterpret_cast<const C*>(x + a.tap[0]);
   int at = 0;
   for (int t = 1; t < a.taps; ++t) {
-    const C v = *reinterpret_cast<const C*>(p + a.tap[t]);
+    const C v = *reinterpret_cast<const C*>(x + a.tap[t]);
     if ((v > best) | ((v != v) & (best == best))) {
       best = v;
       at = t;
     }
   }
-  reinterpret_cast<C*>(a.y)[lane] = best;
-  reinterpret_cast<I*>(a.index)[lane] = I(a.first + a.offset[at] + lane * a.index_step);
+  *y = best;
+  *index = I(place + a.offset[at]);
+}
+
+// n lanes of a row whose first one reads at x and has the given place.
+template <class C, class I>
+TG_INLINE void max_one_by_one(const MaxTaps& a, const char* x, int64_t place, int64_t n, C* y,
+                              I* index) {
+  const int64_t step = a.lane_step * int64_t(sizeof(C));
+  for (int64_t i = 0; i < n; ++i)
+    max_of_lane<C, I>(a, x + i * step, place + i * a.index_step, y + i, index + i);
 }
 
 // What indices are computed in.
@@ -46,73 +56,103 @@ struct Place<int64_t> {
   using type = int64_t;
 };
 
-// The lanes carry the offset of their best tap as a number, exact below 2^24.
-template <int S, class C, class I>
-TG_INLINE void max_of_lanes(const MaxTaps& a, int64_t first, int n,
-                            const typename Place<I>::type* lane) {
+// The same in vectors, n <= N. The lanes carry the offset of their best tap as a number, exact
+// below 2^24. T: the number of taps, or 0.
+template <int S, int T, class C, class I>
+TG_INLINE void max_of_lanes(const MaxTaps& a, const C* offset, const typename Place<I>::type* lane,
+                            const char* x, int64_t place, int n, C* y, I* index) {
   using P = typename Place<I>::type;
   constexpr int N = Vec<C>::N;
-  const char* from_here = a.base + first * a.lane_step * int64_t(sizeof(C));
+  const int taps = T != 0 ? T : a.taps;
   const auto load = [&](int t) {
-    return load_lanes<S>(reinterpret_cast<const C*>(from_here + a.tap[t]), a.lane_step, n);
+    return load_lanes<S>(reinterpret_cast<const C*>(x + a.tap[t]), a.lane_step, n);
   };
   Vec<C> best = load(0), from = Vec<C>::set1(0);
   Mask<C> strange = best != best;
-  for (int t = 1; t < a.taps; ++t) {
+#pragma GCC unroll 8
+  for (int t = 1; t < taps; ++t) {
     const Vec<C> v = load(t);
     const Mask<C> wins = v > best;
     best = select(wins, v, best);
-    from = select(wins, Vec<C>::set1(C(a.offset[t])), from);
+    from = select(wins, Vec<C>::set1(offset[t]), from);
     strange = strange | (v != v);
   }
-  if (__builtin_expect(any(strange), 0)) {
-    for (int i = 0; i < n; ++i) max_of_lane<C, I>(a, first + i);
-    return;
-  }
-  C* y = reinterpret_cast<C*>(a.y) + first;
-  I* index = reinterpret_cast<I*>(a.index) + first;
+  if (__builtin_expect(any(strange), 0)) return max_one_by_one(a, x, place, n, y, index);
   C rest[N];
   from.store(rest);
-  const P base = P(a.first + first * a.index_step);
   if (n == N) {
     best.store(y);
-    for (int i = 0; i < N; ++i) index[i] = I(base + lane[i] + int32_t(rest[i]));
+    for (int i = 0; i < N; ++i) index[i] = I(P(place) + lane[i] + int32_t(rest[i]));
   } else {
     best.store_n(y, n);
-    for (int i = 0; i < n; ++i) index[i] = I(base + lane[i] + int32_t(rest[i]));
+    for (int i = 0; i < n; ++i) index[i] = I(P(place) + lane[i] + int32_t(rest[i]));
   }
 }
 
-template <int S, class C, class I>
-TG_INLINE void max_of_row(const MaxTaps& a) {
+// Calls f(r, x, place, y, index) for every row.
+template <class C, class I, class F>
+TG_INLINE void for_rows(const MaxTaps& a, F&& f) {
+  int64_t place = a.first + a.row * a.place_row, left = a.plane_rows - a.row;
+  for (int64_t r = 0; r < a.rows; ++r, place += a.place_row) {
+    if (left-- == 0) {
+      place = a.first;
+      left = a.plane_rows - 1;
+    }
+    f(r, a.base + r * a.x_row, place, reinterpret_cast<C*>(a.y) + r * a.n,
+      reinterpret_cast<I*>(a.index) + r * a.n);
+  }
+}
+
+template <int S, int T, class C, class I>
+TG_INLINE void max_of_rows(const MaxTaps& a) {
   constexpr int N = Vec<C>::N;
+  const int64_t n = a.n, step = a.lane_step * int64_t(sizeof(C));
   typename Place<I>::type lane[N];
-  int64_t first = 0;
+  C offset[kMostTaps];
   for (int i = 0; i < N; ++i) lane[i] = i * a.index_step;
-  for (; first + N <= a.n; first += N) max_of_lanes<S, C, I>(a, first, N, lane);
-  if (first == a.n) return;
-  if (a.n > N)  // the last vector starts earlier: again rather than in part
-    max_of_lanes<S, C, I>(a, a.n - N, N, lane);
-  else
-    max_of_lanes<S, C, I>(a, 0, int(a.n), lane);
-}
-
-template <class C, class I>
-void max_taps(const MaxTaps& a) {
-  if (a.n == 1 || a.offset[a.taps - 1] >= int64_t(1) << 24) {
-    for (int64_t i = 0; i < a.n; ++i) max_of_lane<C, I>(a, i);
-  } else if (a.lane_step == 1) {
-    max_of_row<1, C, I>(a);
-  } else if (a.lane_step == 2) {
-    max_of_row<2, C, I>(a);
-  } else {
-    max_of_row<0, C, I>(a);
-  }
+  for (int t = 0; t < a.taps; ++t) offset[t] = C(a.offset[t]);
+  // Short rows are taken as whole vectors while what lies beyond them belongs to rows that follow,
+  // which put right what was written there.
+  int64_t whole = n < N ? 0 : a.rows;
+  if (n < N && a.x_row > 0)
+    whole = a.rows - std::max((N - 1) / n, ((N - n) * step - 1) / a.x_row + 1);
+  for_rows<C, I>(a, [&](int64_t r, const char* x, int64_t place, C* y, I* index) {
+    if (r >= whole) return max_of_lanes<S, T, C, I>(a, offset, lane, x, place, int(n), y, index);
+    for (int64_t i = 0; i < n; i += N) {
+      if (i > 0 && i + N > n) i = n - N;  // starts earlier: again rather than in part
+      max_of_lanes<S, T, C, I>(a, offset, lane, x + i * step, place + i * a.index_step, N, y + i,
+                               index + i);
+    }
+  });
 }
 
 template <class C, class I>
 void max_taps_whole(const MaxTaps& a) {
-  for (int64_t i = 0; i < a.n; ++i) max_of_lane<C, I>(a, i);
+  for_rows<C, I>(a, [&](int64_t, const char* x, int64_t place, C* y, I* index) {
+    max_one_by_one(a, x, place, a.n, y, index);
+  });
+}
+
+template <int S, class C, class I>
+TG_INLINE void max_by_taps(const MaxTaps& a) {
+  if (a.taps == 4)  // windows of 2 x 2 and 3 x 3
+    max_of_rows<S, 4, C, I>(a);
+  else if (a.taps == 9)
+    max_of_rows<S, 9, C, I>(a);
+  else
+    max_of_rows<S, 0, C, I>(a);
+}
+
+template <class C, class I>
+void max_taps(const MaxTaps& a) {
+  if (a.n == 1 || a.offset[a.taps - 1] >= int64_t(1) << 24)
+    max_taps_whole<C, I>(a);
+  else if (a.lane_step == 1)
+    max_by_taps<1, C, I>(a);
+  else if (a.lane_step == 2)
+    max_by_taps<2, C, I>(a);
+  else
+    max_of_rows<0, 0, C, I>(a);
 }
 
 // Finds the piece of a row that holds the maximum, then its place in it.

@@ -60,16 +60,20 @@ struct MomentTable {
 
 // One window position per lane: lane l reads tap[t] bytes and l * lane_step elements beyond base.
 // y[l] is the maximum and index[l] = first + offset[t] + l * index_step of the first tap that holds
-// it; offsets ascend from 0.
+// it; offsets ascend from 0. Of several rows of n lanes each starts x_row bytes and place_row
+// positions after the one before, which positions start over with every plane of plane_rows; the
+// first one is row `row` of its plane. Rows of y and of index follow each other.
 struct MaxTaps {
   const char* base;
   const int64_t *tap, *offset;
-  int taps;  // >= 1
+  int taps;  // 1 to kMostTaps
   int64_t lane_step, index_step, n;
   char* y;
-  int64_t first;
+  int64_t first;  // in row 0 of a plane
   char* index;
+  int64_t rows = 1, x_row = 0, place_row = 0, row = 0, plane_rows = 1;
 };
+constexpr int64_t kMostTaps = 256;  // listed one by one; larger windows are walked by rows
 // The types of index, by how far it must count.
 enum PoolIndex { kIndex16, kIndex32, kIndex64, kPoolIndices };
 // y[l * y_step] = sum over taps, divided by share * count[l] (by share without count; not at all

@@ -17,7 +17,7 @@ struct Operands {
 bool always(const Operands&) { return true; }
 bool rows_of_other(const Operands& o) { return o.b_rows; }
 bool columns_of_other(const Operands& o) { return o.b_columns; }
-bool one(const Operands& o) { return o.b_rows && o.rows == 1; }
+bool few(const Operands& o) { return o.b_rows && o.rows <= kFewRows; }
 bool flat(const Operands& o) { return o.a_flat; }
 
 struct Way {
@@ -32,7 +32,7 @@ const Way kWays[] = {
     {"rows", GemmWay::any, rows_of_other, "contiguous rows of other"},
     {"blocked", GemmWay::any, rows_of_other, "contiguous rows of other"},
     {"dot", GemmWay::dot, columns_of_other, "contiguous columns of other"},
-    {"one_row", GemmWay::one_row, one, "one row of input and contiguous rows of other"},
+    {"few_rows", GemmWay::few_rows, few, "at most 3 rows of input and contiguous rows of other"},
     {"in_place", GemmWay::in_place, flat, "contiguous rows or columns of input"},
     {"packed", GemmWay::packed, always, ""},
 };

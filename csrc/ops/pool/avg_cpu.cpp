@@ -134,16 +134,18 @@ struct SumPool {
     const char* base = x.data + n * x.strides[0];
     const auto sum = table();
     char* out = at(y, n, 0, d, h);
+    const double rows = share(d, h);
+    const TapList* t = nullptr;
     for (int64_t w = 0; w < y.shape[4]; ++w, out += y.strides[4]) {
       if (taps(d, h, w) > kMostTaps) {
         large(base, d, h, w, y.shape[1], out);
         continue;
       }
-      const TapList& t = list(lists, d, h, w);
-      const double by = share(d, h) * (divisor != 0 ? 1 : width_count(w));
+      if (t == nullptr || t->size[2] != axes[2].count[w]) t = &list(lists, d, h, w);
+      const double by = rows * (divisor != 0 ? 1 : width_count(w));
       sum({{base + bytes(d, h, w), nullptr},
-           {t.bytes, nullptr},
-           {t.count, 0},
+           {t->bytes, nullptr},
+           {t->count, 0},
            1,
            1,
            y.shape[1],
@@ -154,12 +156,60 @@ struct SumPool {
     }
   }
 
+  // Whether the rows of all planes differ in nothing but where they read, as those of windows
+  // without padding.
+  bool is_even() const {
+    const AxisTaps &h = axes[1], &w = axes[2];
+    if (y.shape[2] != 1 || w.begin != 0 || w.end != y.shape[4] || w.period > 2) return false;
+    for (const int64_t count : h.count)
+      if (count != h.count[0]) return false;
+    return w.end >= kFewLanes * w.period &&
+           std::max(taps(0, 0, 0), taps(0, 0, w.period - 1)) <= kMostTaps;
+  }
+
+  // What is the same for all rows is looked up once.
+  struct EvenRows {
+    const SumPool& pool;
+    TapLists lists;
+    SumTaps taps;
+    void (*sum)(const SumTaps&);
+
+    explicit EvenRows(const SumPool& p)
+        : pool(p), lists(p.x.strides + 2, p.x.strides + 2), sum(p.table()) {
+      const int phases = int(p.axes[2].period);
+      const TapList* list[2];
+      for (int k = 0; k < 2; ++k) list[k] = &p.list(&lists, 0, 0, k < phases ? k : 0);
+      taps = {{},
+              {list[0]->bytes, list[1]->bytes},
+              {list[0]->count, list[1]->count},
+              phases,
+              p.axes[2].advance,
+              p.y.shape[4] / phases,
+              nullptr,
+              1,
+              0,
+              p.divisor != 0 || p.widths.empty() ? nullptr : p.widths.data()};
+    }
+    EvenRows(const EvenRows&) = delete;  // taps points into lists
+
+    void operator()(int64_t n, int64_t c, int64_t, int64_t h) {
+      const char* base = pool.x.data + n * pool.x.strides[0] + c * pool.x.strides[1];
+      taps.base[0] = base + pool.bytes(0, h, 0);
+      taps.base[1] = base + pool.bytes(0, h, taps.phases - 1);
+      taps.y = pool.at(pool.y, n, c, 0, h);
+      taps.share = pool.share(0, h);
+      sum(taps);
+    }
+  };
+
   void run(Lanes lanes) const {
     int64_t cost = y.shape[4];
     for (const AxisTaps& a : axes)
       cost *= a.count.empty() ? 0 : *std::max_element(a.count.begin(), a.count.end());
     const bool channels = lanes == Lanes::channels;
     if (channels) cost *= y.shape[1];
+    if (!channels && is_even())
+      return for_output_rows(y, lanes, cost, [&] { return EvenRows(*this); });
     for_output_rows(y, lanes, cost, [&] {
       return [this, channels, lists = TapLists(x.strides + 2, x.strides + 2)](
                  int64_t n, int64_t c, int64_t d, int64_t h) mutable {

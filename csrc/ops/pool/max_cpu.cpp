@@ -71,9 +71,14 @@ struct MaxPool {
       }
       return;
     }
-    const TapList& t = list(lists, od, oh, ow);
-    table->max[kind][int(x.dtype)](
-        {base, t.bytes, t.places, t.count, lane_step, index_step, n, out, first, at});
+    MaxTaps taps = taps_of(lists, od, oh, ow);
+    taps.base = base;
+    taps.lane_step = lane_step;
+    taps.index_step = index_step;
+    taps.n = n;
+    taps.y = out;
+    taps.index = at;
+    table->max[kind][int(x.dtype)](taps);
   }
 
   char* out(const View& v, int64_t n, int64_t c, int64_t od, int64_t oh, int64_t ow) const {
@@ -105,28 +110,67 @@ struct MaxPool {
     };
     int64_t ow = 0;
     for (; ow < w.begin; ++ow) one(ow);
-    if (w.begin < w.end && x.shape[1] > 1 && w.period == 1 && taps(od, oh, ow) <= kMostTaps) {
-      const TapList& t = list(lists, od, oh, ow);
-      MaxTaps pixel{base + bytes(od, oh, ow),
-                    t.bytes,
-                    t.places,
-                    t.count,
-                    1,
-                    0,
-                    x.shape[1],
-                    to + ow * y.strides[4],
-                    flat(od, oh, ow),
-                    at + ow * index.strides[4]};
-      const auto max = table->max[kind][int(x.dtype)];
-      for (; ow < w.end; ++ow) {
-        max(pixel);
-        pixel.base += w.advance * x.strides[4];
-        pixel.first += w.advance;
-        pixel.y += y.strides[4];
-        pixel.index += index.strides[4];
-      }
+    const bool dense =
+        y.strides[4] == x.shape[1] * item && index.strides[4] == x.shape[1] * itemsize(index.dtype);
+    if (w.begin < w.end && dense && w.period == 1 && taps(od, oh, ow) <= kMostTaps) {
+      MaxTaps taps = taps_of(lists, od, oh, ow);
+      taps.base = base + bytes(od, oh, ow);
+      taps.lane_step = 1;
+      taps.n = x.shape[1];
+      taps.y = to + ow * y.strides[4];
+      taps.index = at + ow * index.strides[4];
+      taps.rows = taps.plane_rows = w.end - w.begin;
+      taps.x_row = w.advance * x.strides[4];
+      taps.place_row = w.advance;
+      table->max[kind][int(x.dtype)](taps);
+      ow = w.end;
     }
     for (; ow < y.shape[4]; ++ow) one(ow);
+  }
+
+  // Whether all windows of all planes are alike, as those without padding that divide the input.
+  bool is_even() const {
+    if (y.shape[2] != 1 || !is_dense(y) || !is_dense(index)) return false;
+    for (const AxisTaps& a : axes)
+      if (a.begin != 0 || a.end != int64_t(a.first.size()) || a.period != 1) return false;
+    return taps(0, 0, 0) <= (y.shape[4] > 1 ? kMostTaps : kLongRow);
+  }
+  static bool is_dense(const View& v) {
+    int64_t expected = itemsize(v.dtype);
+    for (int i = v.ndim - 1; i >= 0; expected *= v.shape[i--])
+      if (v.shape[i] != 1 && v.strides[i] != expected) return false;
+    return true;
+  }
+
+  // Rows [begin, end) of outputs of all planes, as many in one call as their inputs allow.
+  void rows(int64_t begin, int64_t end) const {
+    TapLists lists(step, flat_step);
+    MaxTaps taps = taps_of(&lists, 0, 0, 0);
+    const int64_t height = y.shape[3], channels = x.shape[1];
+    taps.lane_step = taps.index_step = axes[2].advance;
+    taps.n = y.shape[4];
+    taps.x_row = axes[1].advance * x.strides[3];
+    taps.place_row = axes[1].advance * x.shape[4];
+    taps.plane_rows = height;
+    const int64_t plane = height * taps.x_row;
+    const bool joined = (channels == 1 || x.strides[1] == plane) &&
+                        (x.shape[0] == 1 || x.strides[0] == channels * plane);
+    for (int64_t row = begin; row < end; row += taps.rows) {
+      const int64_t at = row / height;
+      taps.row = row % height;
+      taps.rows = joined ? end - row : std::min(end - row, height - taps.row);
+      taps.base = x.data + at / channels * x.strides[0] + at % channels * x.strides[1] +
+                  bytes(0, taps.row, 0);
+      taps.y = y.data + row * taps.n * item;
+      taps.index = index.data + row * taps.n * itemsize(index.dtype);
+      table->max[kind][int(x.dtype)](taps);
+    }
+  }
+
+  // The list of the window of an output; where it lies is left to the caller.
+  MaxTaps taps_of(TapLists* lists, int64_t od, int64_t oh, int64_t ow) const {
+    const TapList& t = list(lists, od, oh, ow);
+    return {nullptr, t.bytes, t.places, t.count, 1, 0, 1, nullptr, flat(od, oh, ow), nullptr};
   }
 };
 
@@ -157,6 +201,12 @@ void max_pool_kernel(const MaxPoolParams& params, const View* views) {
   }
   const bool channels = params.lanes == Lanes::channels;
   const int64_t cost = taps * pool.y.shape[4] * (channels ? pool.y.shape[1] : 1);
+  if (!channels && pool.is_even()) {
+    const int64_t rows = pool.y.shape[0] * pool.y.shape[1] * pool.y.shape[3];
+    parallel_for(rows, kRowsWorth / std::max<int64_t>(cost, 1),
+                 [&](int64_t begin, int64_t end) { pool.rows(begin, end); });
+    return;
+  }
   for_output_rows(pool.y, params.lanes, cost, [&] {
     return [&pool, channels, lists = TapLists(pool.step, pool.flat_step)](
                int64_t n, int64_t c, int64_t d, int64_t h) mutable {

@@ -77,8 +77,6 @@ struct PoolResult {
   py::object finish() const;
 };
 
-constexpr int64_t kMostTaps = 256;  // listed one by one; larger windows are walked by rows
-
 // The taps of a window in row-major order, from its first one on.
 struct TapList {
   int64_t size[3];  // of the window, which may be cut off at an edge
@@ -100,12 +98,14 @@ class TapLists {
   TapList lists_[kLists];
 };
 
+constexpr int64_t kRowsWorth = 32768;  // taps worth a thread
+
 // For every thread makes f = make() and calls f(n, c, d, h) for every row of the outputs y that it
 // takes, or with c = 0 for the rows of all channels together; cost: of one row.
 template <class Make>
 void for_output_rows(const View& y, Lanes lanes, int64_t cost, Make&& make) {
   const int64_t c = lanes == Lanes::channels ? 1 : y.shape[1], d = y.shape[2], h = y.shape[3];
-  const int64_t grain = 32768 / (cost > 0 ? cost : 1);
+  const int64_t grain = kRowsWorth / (cost > 0 ? cost : 1);
   parallel_for(y.shape[0] * c * d * h, grain, [&](int64_t begin, int64_t end) {
     auto f = make();
     int64_t ih = begin % h, id = begin / h % d, ic = begin / h / d % c, in = begin / h / d / c;

@@ -42,7 +42,7 @@ REDUCE = "sum prod max min any all".split()
 """sum and prod of integers and bool give int64 (uint64 stays uint64); max and min propagate NaN and
 raise ValueError over nothing; any and all give bool."""
 
-MATMUL = "naive rows blocked dot one_row in_place packed".split()
+MATMUL = "naive rows blocked dot few_rows in_place packed".split()
 """What impl of matmul selects, from the formula up; see docs/kernels.md. A way that does not apply
 to the operands raises ValueError. The empty impl is the choice of the module."""
 
