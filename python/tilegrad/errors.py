@@ -136,6 +136,10 @@ class DataError(TilegradError, builtins.ValueError):
     """The content of a file is not what its format promises."""
 
 
+class WorkerError(TilegradError, builtins.RuntimeError):
+    """A worker of a DataLoader died, gave no answer in time, or raised what cannot be sent."""
+
+
 class FileNotFoundError(TilegradError, builtins.FileNotFoundError):
     """A file that is needed is not there."""
 

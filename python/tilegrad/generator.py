@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -76,5 +78,34 @@ class Generator:
             return self._key, offset
 
 
-default_generator = Generator()
+_local = threading.local()
+
+
+class _Default(Generator):
+    """The default generator, in whose place a thread may put another one for a while."""
+
+    def take(self, words: int) -> tuple[int, int]:
+        other: Generator | None = getattr(_local, "instead", None)
+        return super().take(words) if other is None else other.take(words)
+
+
+default_generator: Generator = _Default()
 """What random functions draw from unless a generator is given."""
+
+
+@contextmanager
+def drawing_from(generator: Generator) -> Iterator[None]:
+    """In this thread, what would be drawn from the default generator comes from another one.
+
+    >>> import tilegrad as tg
+    >>> with drawing_from(tg.Generator().manual_seed(3)):
+    ...     x = tg.rand(2)
+    >>> bool((x == tg.rand(2, generator=tg.Generator().manual_seed(3))).all())
+    True
+    """
+    before = getattr(_local, "instead", None)
+    _local.instead = generator
+    try:
+        yield
+    finally:
+        _local.instead = before

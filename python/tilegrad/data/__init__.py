@@ -1,5 +1,8 @@
 """Data: datasets, batches, and the files they come from; also ``tilegrad.utils.data``."""
 
+from .cifar import CIFAR10 as CIFAR10
+from .cifar import CIFAR100 as CIFAR100
+from .cifar import SVHN as SVHN
 from .dataset import ChainDataset as ChainDataset
 from .dataset import ConcatDataset as ConcatDataset
 from .dataset import Dataset as Dataset
@@ -8,15 +11,23 @@ from .dataset import Subset as Subset
 from .dataset import TensorDataset as TensorDataset
 from .dataset import random_split as random_split
 from .digits import MNIST as MNIST
+from .digits import FashionMNIST as FashionMNIST
 from .digits import digits as digits
 from .idx import read_idx as read_idx
 from .idx import write_idx as write_idx
+from .images import ImageDataset as ImageDataset
+from .images import ImageFolder as ImageFolder
+from .images import read_image as read_image
 from .loader import DataLoader as DataLoader
 from .loader import default_collate as default_collate
-from .loader import get_worker_info as get_worker_info
 from .sampler import BatchSampler as BatchSampler
 from .sampler import RandomSampler as RandomSampler
 from .sampler import Sampler as Sampler
 from .sampler import SequentialSampler as SequentialSampler
 from .sampler import SubsetRandomSampler as SubsetRandomSampler
 from .sampler import WeightedRandomSampler as WeightedRandomSampler
+from .tables import Table as Table
+from .tables import read_csv as read_csv
+from .tables import toy as toy
+from .workers import WorkerInfo as WorkerInfo
+from .workers import get_worker_info as get_worker_info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..errors import FileNotFoundError as TgFileNotFoundError
 from ..tensor import Tensor, from_numpy
 from .dataset import TensorDataset
 from .idx import read_idx
+from .images import ImageDataset
 
 MNIST_FILES = {
     True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -34,15 +36,22 @@ def _dataset(images: np.ndarray, labels: np.ndarray, white: float) -> tuple[Tens
     return from_numpy(scaled[:, None]), from_numpy(labels.astype(np.int64))
 
 
-class MNIST(TensorDataset):
+class MNIST(ImageDataset):
     """The MNIST digits: images (N, 1, H, W) float32 in [0, 1] and labels (N,) int64.
 
     folder holds the IDX files ``train-images-idx3-ubyte`` and so on, with or without ``.gz``; train
-    chooses the training or the test set. Other sets in the same files (Fashion-MNIST) work too.
-    Raises FileNotFoundError, and DataError when files are damaged or do not belong together.
+    chooses the training or the test set; transform as in ImageDataset. Raises FileNotFoundError,
+    and DataError when files are damaged or do not belong together.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], train: bool = True) -> None:
+    names: tuple[str, ...] = tuple("0123456789")
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        train: bool = True,
+        transform: Callable[[Any], Any] | None = None,
+    ) -> None:
         paths = [_find(Path(folder), name) for name in MNIST_FILES[bool(train)]]
         images, labels = (read_idx(p) for p in paths)
         for path, a, ndim in zip(paths, (images, labels), (3, 1), strict=True):
@@ -58,8 +67,19 @@ class MNIST(TensorDataset):
             )
         if labels.size and labels.max() > 9:
             raise DataError(f"MNIST: {str(paths[1])!r} has label {labels.max()}, expected 0 to 9")
-        self.images, self.labels = _dataset(images, labels, 255.0)
-        super().__init__(self.images, self.labels)
+        super().__init__(*_dataset(images, labels, 255.0), self.names, transform)
+
+
+class FashionMNIST(MNIST):
+    """Fashion-MNIST, articles of clothing in files like those of MNIST.
+
+    Source: H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST", 2017.
+    """
+
+    names = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+        "Ankle boot",
+    )  # fmt: skip
 
 
 def digits(train: bool = True, enlarge: bool = False) -> TensorDataset:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from .. import ops
+from ..errors import StateError
 from ..errors import ValueError as TgValueError
-from ..generator import Generator
+from ..generator import Generator, default_generator
 from ..ops.conv import per_axis
 from ..tensor import Tensor, tensor
 from .dataset import IterableDataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
+from .workers import END, Fetcher, ProcessWorker, Task, Team, ThreadWorker, Work, WorkerInfo
 
 
 def default_collate(batch: Any) -> Any:
@@ -40,26 +47,49 @@ def default_collate(batch: Any) -> Any:
     return batch
 
 
-def get_worker_info() -> None:
-    """None: every sample is loaded in this process."""
+@dataclass
+class _Pass:
+    """One pass over a loader: its number, the state of the generator when it began, and how many
+    batches it has given."""
+
+    epoch: int = -1
+    start: Any = None
+    batch: int = 0
+    over: bool = True
 
 
 class DataLoader:
-    """Iterates over a dataset in batches, in this process.
+    """Iterates over a dataset in batches, loaded in this process or ahead of time by workers.
 
     dataset: has ``__getitem__`` and ``__len__``, or is an IterableDataset; batch_size None gives
     single samples. shuffle draws a new order for every pass from generator (a Generator, a seed, or
     None for the default generator). sampler yields positions, batch_sampler lists of positions.
     collate_fn makes a batch of a list of samples. drop_last leaves out an incomplete last batch.
-    num_workers and all about workers and pinned memory (pin_memory, timeout, worker_init_fn,
-    multiprocessing_context, prefetch_factor, persistent_workers, pin_memory_device, in_order) have
-    no effect. Raises ValueError for arguments that exclude each other.
+
+    num_workers: how many workers load batches, prefetch_factor (2) of them ahead each; workers:
+    "processes" or "threads"; 0 loads in this process. Batches come in order, and are the same for
+    any number and kind of workers: while a batch is loaded, what is drawn from the default
+    generator (``tg.rand``, the transforms) follows from the seed, the pass and the number of the
+    batch alone, and leaves the program's own stream untouched. In a process ``random`` and
+    ``numpy.random`` are seeded in the same way. Of an IterableDataset every worker reads a copy,
+    which may ask ``get_worker_info`` for its share. Kernels use one thread in a worker process.
+    worker_init_fn(id) runs first in each. persistent_workers keeps them from pass to pass. timeout:
+    seconds to wait for a batch, 0 for ever. multiprocessing_context: "fork", "spawn",
+    "forkserver" or a context. What a worker raises is raised here, with the worker's traceback.
+    pin_memory, pin_memory_device and in_order have no effect.
+
+    ``state_dict`` says where a pass stands; after ``load_state_dict`` the next pass goes on there.
+
+    Raises ValueError for arguments that exclude each other; WorkerError when a worker dies or a
+    batch takes longer than timeout.
 
     A TensorDataset is read by one indexed copy per batch and tensor.
 
     >>> import tilegrad as tg
     >>> data = tg.data.TensorDataset(tg.arange(5))
     >>> [x.tolist() for (x,) in tg.data.DataLoader(data, batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    >>> [x.tolist() for (x,) in tg.data.DataLoader(data, batch_size=2, num_workers=1)]
     [[0, 1], [2, 3], [4]]
     """
 
@@ -83,10 +113,29 @@ class DataLoader:
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        workers: str = "processes",
     ) -> None:
         stream = isinstance(dataset, IterableDataset)
         if num_workers < 0:
             raise TgValueError(f"DataLoader: num_workers must not be negative, got {num_workers}")
+        for name, given in (
+            ("timeout", timeout),
+            ("prefetch_factor", prefetch_factor is not None),
+            ("persistent_workers", persistent_workers),
+            ("multiprocessing_context", multiprocessing_context is not None),
+        ):
+            if given and num_workers == 0:
+                raise TgValueError(f"DataLoader: {name} needs num_workers above 0")
+        if timeout < 0:
+            raise TgValueError(f"DataLoader: timeout must not be negative, got {timeout}")
+        if prefetch_factor is not None and prefetch_factor < 1:
+            raise TgValueError(
+                f"DataLoader: prefetch_factor must be at least 1, got {prefetch_factor}"
+            )
+        if workers not in ("processes", "threads"):
+            raise TgValueError(
+                f"DataLoader: workers expects 'processes' or 'threads', got {workers!r}"
+            )
         if batch_size is not None and batch_size < 1:
             raise TgValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
         if sampler is not None and shuffle:
@@ -125,7 +174,17 @@ class DataLoader:
         self.collate_fn = collate_fn
         self.pin_memory = pin_memory
         self.drop_last = drop_last
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
         self.generator = generator
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
+        self.persistent_workers = persistent_workers
+        self.workers = workers
+        self._stream, self._batched = stream, batch_sampler is not None or batch_size is not None
+        self._pass = _Pass()
+        self._resume: _Pass | None = None
+        self._team: Team | None = None
 
     def __len__(self) -> int:
         if self.batch_sampler is not None:
@@ -136,18 +195,134 @@ class DataLoader:
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        collate = self.collate_fn or default_collate
-        if self.batch_sampler is not None:
-            take = None if self.collate_fn else getattr(self.dataset, "take", None)
-            for index in self.batch_sampler:
-                batch = take(np.asarray(index, np.int64)) if take is not None else None
-                yield collate([self.dataset[i] for i in index]) if batch is None else batch
-        elif self.batch_size is not None:
-            batches = BatchSampler(self.dataset, self.batch_size, self.drop_last)
-            yield from (collate(samples) for samples in batches)
+        now, tasks = self._begin()
+        fetcher = Fetcher(
+            self.dataset,
+            self.collate_fn or (default_collate if self._batched else None),
+            None if self.collate_fn or not self._batched else getattr(self.dataset, "take", None),
+            self.batch_size,
+            self.drop_last,
+            self._stream,
+        )
+        batches: Iterator[Any]
+        if self.num_workers:
+            batches = self._staff(fetcher).batches(tasks, self.timeout or None)
         else:
-            samples = self.dataset if self.sampler is None else map(self._sample, self.sampler)
-            yield from samples if self.collate_fn is None else map(self.collate_fn, samples)
+            batches = fetcher.batches(tasks)
+        for _ in range(now.batch if self._stream else 0):  # a stream is read again up to there
+            self._there(next(batches, END) is not END, now)
+        return self._counted(now, batches)
 
-    def _sample(self, i: int) -> Any:
-        return self.dataset[int(i)]
+    @staticmethod
+    def _counted(now: _Pass, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            now.batch += 1
+            yield batch
+            del batch  # not held while the next one is loaded
+        now.over = True
+
+    def _staff(self, fetcher: Fetcher) -> Team:
+        """The workers, new ones unless they persist."""
+        if self._team is not None and self._team.close.alive:
+            return self._team
+        context: Any = self.multiprocessing_context
+        if context is None or isinstance(context, str):
+            context = multiprocessing.get_context(context)
+        ahead = self.prefetch_factor or 2
+
+        def worker(i: int) -> Any:
+            info = WorkerInfo(i, self.num_workers, self.dataset)
+            work = Work(replace(fetcher), info, self.worker_init_fn)
+            threads = self.workers == "threads"
+            return ThreadWorker(work) if threads else ProcessWorker(work, context, ahead)
+
+        team = Team(worker, self.num_workers, ahead)
+        if self.persistent_workers:
+            self._team = team
+        return team
+
+    # --- passes -----------------------------------------------------------------------------------
+    def _source(self) -> Generator:
+        """The generator that the order is drawn from."""
+        inner = getattr(self.batch_sampler, "sampler", None)
+        for owner in (inner, self.batch_sampler, self.sampler, self):
+            g = getattr(owner, "generator", None)
+            if isinstance(g, Generator):
+                return g
+        return default_generator
+
+    def _begin(self) -> tuple[_Pass, Iterator[Task]]:
+        """The pass that begins now, or goes on where load_state_dict said, and its tasks."""
+        source, resume = self._source(), self._resume
+        state = source.get_state()
+        now = _Pass(self._pass.epoch + 1, state, over=False) if resume is None else resume
+        source.set_state(now.start)
+        indices: Iterator[Any] = itertools.repeat(None)
+        if not self._stream:
+            which: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
+            as_index: Any = int if self.batch_sampler is None else list
+            indices = map(as_index, which)
+        # The order is drawn here, not when the first batch is asked for.
+        begin = 0 if self._stream else now.batch
+        first = list(itertools.islice(indices, begin + 1))
+        self._there(len(first) >= begin, now)
+        if resume is not None:
+            source.set_state(state)
+        self._pass, self._resume = now, None
+        key = blake2b(now.start.numpy().tobytes() + now.epoch.to_bytes(8, "little")).digest()
+        rest = enumerate(itertools.chain(first[begin:], indices), begin)
+        return now, (Task(key, number, index) for number, index in rest)
+
+    @staticmethod
+    def _there(found: bool, now: _Pass) -> None:
+        if not found:
+            raise StateError(
+                f"DataLoader: the saved pass stands at batch {now.batch}, this one is shorter"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands: epoch (passes begun before), batch (how many of the pass under
+        way were given, not counting those loaded ahead), start (the state of the generator when
+        that pass began; None between passes) and generator (its state now, if it is not the default
+        one, whose state is the program's to save).
+
+        >>> import tilegrad as tg
+        >>> loader = tg.data.DataLoader(range(6), 2, shuffle=True, generator=1)
+        >>> batches = iter(loader)
+        >>> _, state = next(batches), loader.state_dict()
+        >>> rest = [b.tolist() for b in batches]
+        >>> other = tg.data.DataLoader(range(6), 2, shuffle=True, generator=5)
+        >>> other.load_state_dict(state)
+        >>> [b.tolist() for b in other] == rest
+        True
+        """
+        at, source = self._resume or self._pass, self._source()
+        return {
+            "epoch": at.epoch + at.over,
+            "batch": 0 if at.over else at.batch,
+            "start": None if at.over else at.start,
+            "generator": None if source is default_generator else source.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next pass goes on where the state_dict of a loader with the same arguments says.
+
+        Raises StateError for anything else, before changing anything.
+        """
+        try:
+            epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
+            start, generator = state["start"], state["generator"]
+            for s in (start, generator):
+                if s is not None:
+                    Generator().set_state(s)
+            if min(epoch, batch) < 0 or epoch >= 2**62 or (start is None and batch):
+                raise TgValueError(f"epoch {epoch}, batch {batch}")
+            source = self._source()
+            if (generator is None) != (source is default_generator):
+                raise TgValueError("one has a generator of its own, the other does not")
+        except (KeyError, TypeError, TgValueError) as e:
+            raise StateError(f"DataLoader: not the state of such a loader: {e!r}") from None
+        if generator is not None:
+            source.set_state(generator)
+        self._pass = _Pass(epoch - 1)
+        self._resume = None if start is None else _Pass(epoch, start, batch, over=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import ops
 from ..errors import ValueError as TgValueError
+from ..generator import Generator
 from ..tensor import as_tensor
 
 
@@ -64,12 +65,16 @@ class RandomSampler(Sampler):
         return len(self.data_source) if self._count is None else self._count
 
     def __iter__(self) -> Iterator[int]:
-        n, left = len(self.data_source), self.num_samples
+        n, left, generator = len(self.data_source), self.num_samples, self.generator
+        if self.replacement or left > n:
+            # Several draws: what the program draws in between must not change the later ones.
+            seed = ops.randint(2**62, (), generator=generator).item()
+            generator = Generator().manual_seed(seed)
         while left > 0 and n > 0:
             if self.replacement:
-                some = ops.randint(n, (min(left, 1024),), generator=self.generator).tolist()
+                some = ops.randint(n, (min(left, 1024),), generator=generator).tolist()
             else:
-                some = ops.randperm(n, generator=self.generator).tolist()[:left]
+                some = ops.randperm(n, generator=generator).tolist()[:left]
             yield from some
             left -= len(some)
 
