@@ -98,7 +98,7 @@ def read_batch(data: bytes, name: str) -> dict[str, Any]:
         for count, (op, arg, _) in enumerate(pickletools.genops(data)):
             if op.name not in _OPCODES or count > _MOST_OPCODES:
                 raise DataError(f"has instruction {op.name} or too many of them")
-            if op.name in _PUTS and not 0 <= arg <= count:
+            if op.name in _PUTS and not 0 <= (arg or 0) <= count:
                 raise DataError(f"stores object {arg} after {count} instructions")
         found = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(found, dict):

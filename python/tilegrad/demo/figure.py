@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -32,15 +31,14 @@ def worst_mistakes(logits: np.ndarray, labels: np.ndarray, count: int) -> np.nda
 
 
 def draw(
-    path: str | os.PathLike[str],
     losses: list[float],
     logits: np.ndarray,
     labels: np.ndarray,
     images: np.ndarray,
     filters: np.ndarray,
     title: str,
-) -> None:
-    """Writes the picture as PNG. Raises PackageError where matplotlib is missing."""
+) -> Any:
+    """The picture, a Figure. Raises PackageError where matplotlib is missing."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -59,7 +57,7 @@ def draw(
     mistake_part.suptitle("worst mistakes (true class, taken for)")
     captions = [f"{labels[i]}, {logits[i].argmax()}" for i in worst]
     _images(mistake_part, [images[i] for i in worst], captions, 4)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _losses(axes: Any, losses: list[float]) -> None:
