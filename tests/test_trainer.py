@@ -1,6 +1,5 @@
 """The training loop: what it computes, what it reports, what it refuses."""
 
-import io
 import random
 
 import numpy as np
@@ -10,7 +9,7 @@ import tilegrad as tg
 from tilegrad import data, nn, optim, train
 from tilegrad.errors import GradientError
 from tilegrad.nn import functional as F
-from tilegrad.train import Trainer, accuracy, progress
+from tilegrad.train import Trainer, accuracy
 
 rng = np.random.default_rng(7)
 
@@ -432,47 +431,3 @@ def test_refusals(tmp_path):
         t.fit([{"x": x}], 1)
     with pytest.raises(ValueError, match="expects 0 < low < high"):
         t.find_lr((x, y), low=1.0, high=0.5)
-
-
-# --- display --------------------------------------------------------------------------------------
-def test_progress_lines(capsys):
-    p = train.Progress(2, 10, batch=5, seconds=2.0, seen=100, total_seen=100)
-    p.sums = {"loss": 50.0, "accuracy": 90.0}
-    assert p.remaining == pytest.approx(6.0) and p.rate == 50
-    with progress.Plain() as show:
-        show(p)
-        assert capsys.readouterr().out == ""
-        p.batch = 10
-        show(p)
-    line = capsys.readouterr().out
-    assert line == "epoch 1/2  100 %  loss 0.5000  accuracy 0.9000  50 samples/s  0:02 left\n"
-    import rich.progress
-
-    with progress.Rich(rich.progress) as bar:
-        bar(p)
-        p.epoch, p.batch, bar.every = 1, 3, 0.0
-        bar(p)
-        assert [t.completed for t in bar.bar.tasks] == [10, 3]
-    capsys.readouterr()
-
-
-def test_a_terminal_line_is_rewritten():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    stream = Terminal()
-    p = train.Progress(1, 0, batch=3, seen=1, sums={"loss": 1.0})
-    with progress.Plain(stream) as show:
-        show.every = 0.0
-        show(p)
-        p.stop = True
-        show(p)
-    first, _, second = stream.getvalue().partition("\r")
-    assert "batch 3" in first and "--:-- left" in first and second.endswith("\n")
-
-
-@pytest.mark.parametrize("wanted, lines", [(True, 3), (None, 0), (False, 0)])
-def test_progress_is_shown_when_asked(wanted, lines, capsys):
-    trainer(progress=wanted).fit(blobs(), 3)
-    assert len(capsys.readouterr().out.splitlines()) == lines

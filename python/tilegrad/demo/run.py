@@ -176,7 +176,7 @@ def demo(
     print(f"checkpoint: {saved}")
     try:
         picture = out / "lenet5.png"
-        weights = run.model.c1.weight.numpy(force=True)[:, 0]
+        weights = run.model.c1.weight.numpy(force=True)
         title = f"LeNet-5 ({variant}): {percent:.2f} % on {len(test):,} test images"
         images = inputs.numpy()[:, 0]
         figure = draw(progress.losses, logits, labels, images, weights, title)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import uint8
 from ..generator import Generator, default_generator
-from ..tensor import Tensor, from_numpy
+from ..tensor import Tensor, from_numpy, tensor
 from .checkpoint import JSON_NAME, load_checkpoint, save_checkpoint
 from .progress import Progress
 
@@ -43,6 +44,19 @@ def set_streams(loader: Any, saved: list[Any]) -> None:
     random.setstate((version, tuple(_from_hex(state, "<u4").tolist()), gauss))
 
 
+def knows_its_place(loader: Any) -> bool:
+    """Whether a loader goes on within an epoch by itself."""
+    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+
+
+def _loader_state(loader: Any) -> dict[str, Any] | None:
+    """As JSON holds it: the states of generators as lists."""
+    if not knows_its_place(loader):
+        return None
+    state = loader.state_dict()
+    return {k: v.tolist() if isinstance(v, Tensor) else v for k, v in state.items()}
+
+
 def _hex(a: np.ndarray) -> str:
     return a.tobytes().hex()
 
@@ -63,6 +77,7 @@ def save(
     info = {
         **{name: getattr(p, name) for name in _COUNTS},
         "begin": begin,
+        "loader": _loader_state(loader),
         "now": streams(loader),
         "scale": None if scale is None else [scale.value, scale.good],
     }
@@ -86,6 +101,10 @@ def load(folder: Path, trainer: Any, p: Progress, loader: Any) -> tuple[list[Any
     scale = trainer.steps.scale
     if scale is not None and info["scale"] is not None:
         scale.value, scale.good = info["scale"]
+    if info["loader"] is not None:
+        state = {k: tensor(v, dtype=uint8) if isinstance(v, list) else v
+                 for k, v in info["loader"].items()}  # fmt: skip
+        loader.load_state_dict(state)
     set_streams(loader, info["now"])
     best: dict[str, Tensor] = {
         k.removeprefix("best."): v for k, v in found.extra.items() if k.startswith("best.")

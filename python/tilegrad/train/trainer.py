@@ -162,7 +162,7 @@ class Trainer:
         clock = time.perf_counter() - p.seconds
         with display(self.progress) as show:
             while p.epoch < epochs and not self._waited(key, sign, patience):
-                if p.batch == 0:
+                if p.batch == 0 and folder is not None:
                     begin = _resume.streams(loader)
                 self.model.train()
                 saved = p.steps
@@ -181,9 +181,9 @@ class Trainer:
                 p.history[-1]["seconds"] = p.seconds = time.perf_counter() - clock
                 if patience is not None and self._best(key, sign) == len(p.history) - 1:
                     best = {k: v.clone() for k, v in self._state().items()}
-                save()
-                for log in self.loggers:
+                for log in self.loggers:  # before saving: a run that is killed here logs it again
                     log(p)
+                save()
         if patience is not None and best:
             self.model.load_state_dict(best)
         return p.history
@@ -213,7 +213,7 @@ class Trainer:
         used up."""
         p, size = self.state, self.steps.accumulate
         batches = iter(loader)
-        if p.batch:
+        if p.batch and not _resume.knows_its_place(loader):
             # In the order drawn when the epoch began; what the batches hold does not matter.
             now = _resume.streams(loader)
             _resume.set_streams(loader, begin)
