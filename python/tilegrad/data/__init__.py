@@ -1,5 +1,6 @@
 """Data: datasets, batches, and the files they come from; also ``tilegrad.utils.data``."""
 
+from . import transforms as transforms
 from .cifar import CIFAR10 as CIFAR10
 from .cifar import CIFAR100 as CIFAR100
 from .cifar import SVHN as SVHN

@@ -13,6 +13,7 @@ import mmap
 import os
 import pickle
 import random
+import select
 import signal
 import threading
 import time
@@ -25,7 +26,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, NamedTuple
 
@@ -250,6 +251,9 @@ def _serve(conn: Connection, work: Work, dtype: Any) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        # Else a worker that wakes up takes the core of the thread that sent it a task.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     for end in list(_ends):
         end.close()
     set_num_threads(1)
@@ -288,6 +292,9 @@ class ProcessWorker:
             warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
             self.process.start()
         theirs.close()
+        self.poll = select.poll()
+        for file in (self.conn, self.process.sentinel):
+            self.poll.register(file, select.POLLIN)
         self.ahead, self.name = ahead, f"worker {work.info.id} (process {self.process.pid})"
 
     def send(self, task: Task) -> None:
@@ -295,7 +302,7 @@ class ProcessWorker:
             self.conn.send((self.free.pop(), task))
 
     def receive(self, timeout: float | None) -> Any:
-        if not wait([self.conn, self.process.sentinel], timeout):
+        if not self.poll.poll(None if timeout is None else 1000 * timeout):
             raise WorkerError(f"DataLoader: {self.name} gave no batch in {timeout} s")
         try:
             slot, sizes, new = self.conn.recv()
