@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import models, nn, ops, optim
 from ..data import TensorDataset
 from ..nn import functional as F
 from ..tensor import Tensor
-from ..train import Trainer
-from . import pictures
+from ..train import Trainer, plots
 from .digits import MNIST, digits
 from .recipe import Options, Published, Recipe, Result, Task, error_percent, predict
+
+
+def tiles(images: Any, columns: int, title: str) -> Any:
+    """Images (N, H, W) in one grid, each from its least to its largest value."""
+    a = np.asarray(images, np.float32)
+    low, high = a.min((1, 2), keepdims=True), a.max((1, 2), keepdims=True)
+    a = (a - low) / np.maximum(high - low, 1e-12)
+    n, h, w = a.shape
+    rows = -(-n // columns)
+    sheet = np.ones((rows * (h + 1), columns * (w + 1)), np.float32)
+    for i, image in enumerate(a):
+        y, x = i // columns * (h + 1), i % columns * (w + 1)
+        sheet[y : y + h, x : x + w] = image
+    figure = plots.new_figure(7.0, 7.0 * rows * (h + 1) / (columns * (w + 1)) + 0.5)
+    axes = figure.subplots()
+    axes.set(title=title)
+    axes.imshow(sheet, cmap="gray", vmin=0.0, vmax=1.0)
+    axes.set_axis_off()
+    return figure
 
 
 def _cross_entropy(out: Any, x: Any) -> Any:
@@ -68,9 +88,9 @@ def _prepare(options: Options, path: Any) -> Task:
         weights = model.encoder.weight.numpy(force=True)[:100].reshape(-1, 28, 28)
         title = "digits, what the network sees of them, what it makes of that"
         return {
-            "filters.png": pictures.tiles(weights, 10, "weights of hidden units"),
-            "rebuilt.png": pictures.tiles([image for row in rows for image in row], 16, title),
-            "loss.png": pictures.losses(result.losses, "training loss"),
+            "filters.png": tiles(weights, 10, "weights of hidden units"),
+            "rebuilt.png": tiles([image for row in rows for image in row], 16, title),
+            "loss.png": plots.batch_losses(result.losses),
         }
 
     def adam(params: Any) -> Any:
@@ -112,9 +132,9 @@ def _prepare_variational(options: Options, path: Any) -> Task:
         out = ops.sigmoid(predict(model, test_x[:32])[0]).numpy().reshape(-1, 28, 28)
         rows = [a[i : i + 16] for i in (0, 16) for a in (test_x.numpy()[:32, 0], out)]
         return {
-            "drawn.png": pictures.tiles(images, 10, "digits drawn by the network"),
-            "rebuilt.png": pictures.tiles([i for r in rows for i in r], 16, "digits, and rebuilt"),
-            "loss.png": pictures.losses(result.losses, "negative bound, nats"),
+            "drawn.png": tiles(images, 10, "digits drawn by the network"),
+            "rebuilt.png": tiles([i for r in rows for i in r], 16, "digits, and rebuilt"),
+            "loss.png": plots.batch_losses(result.losses),
         }
 
     def adam(params: Any) -> Any:

@@ -6,9 +6,8 @@ from typing import Any
 
 from .. import data, models, nn
 from ..demo.figure import draw
-from ..demo.lenet import Shift, lenet5
+from ..demo.lenet import lenet5
 from ..demo.run import load_digits
-from ..generator import Generator
 from ..nn import functional as F
 from ..train import accuracy
 from .recipe import Options, Published, Recipe, Result, Task, error_percent, predict
@@ -53,8 +52,7 @@ def _lenet(options: Options, facts: dict[str, Any]) -> nn.Module:
 
 def _prepare(options: Options, path: Any) -> Task:
     train, test, about = digits(options, path)
-    distance = options.get("shift", 0)
-    stream = Generator().manual_seed(options["seed"] + 1)
+    move = data.transforms.RandomCrop(28, padding=options["shift"]) if "shift" in options else None
 
     def measure(model: Any) -> dict[str, float]:
         return {"test error": error_percent(model, test)}
@@ -62,13 +60,13 @@ def _prepare(options: Options, path: Any) -> Task:
     def pictures(result: Result) -> dict[str, Any]:
         first = next(m for m in result.model.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
         w = first.weight.numpy(force=True)[:12]
-        w = w[:, 0] if w.ndim == 4 else w.reshape(-1, 28, 28)
+        w = w if w.ndim == 4 else w.reshape(-1, 1, 28, 28)
         title = f"{result.figures['test error']:.2f} % of {len(test[1]):,} test images wrong"
         return {"digits.png": picture(result, test, w, title, test[0].numpy()[:, 0])}
 
     return Task(
-        train, F.cross_entropy, measure, about, metrics={"accuracy": accuracy},
-        transform=Shift(distance, stream) if distance else None, pictures=pictures,
+        data.ImageDataset(train[0], train[1], transform=move), F.cross_entropy, measure, about,
+        metrics={"accuracy": accuracy}, pictures=pictures,
     )  # fmt: skip
 
 

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import models, nn, ops
-from ..data import CIFAR10
-from ..demo.lenet import Shift
+from .. import models, nn
+from ..data import CIFAR10, ImageDataset, transforms
 from ..errors import FileNotFoundError as TgFileNotFoundError
-from ..generator import Generator
 from ..nn import functional as F
-from ..tensor import Tensor, from_numpy
+from ..tensor import from_numpy
 from ..train import accuracy
 from .digits import picture
 from .recipe import Options, Published, Recipe, Result, Task, error_percent
@@ -35,19 +33,6 @@ def cifar10(path: Any) -> tuple[CIFAR10, CIFAR10]:
     return CIFAR10(root), CIFAR10(root, train=False)
 
 
-class Augment:
-    """Images (N, C, H, W) moved by up to ``distance`` pixels, and half of them mirrored."""
-
-    def __init__(self, distance: int, generator: Generator) -> None:
-        self.shift, self.generator = Shift(distance, generator), generator
-
-    def __call__(self, x: Tensor) -> Tensor:
-        a = self.shift(x).numpy()
-        flip = ops.rand(len(a), generator=self.generator).numpy() < 0.5
-        a[flip] = a[flip, :, :, ::-1]
-        return from_numpy(a)
-
-
 def _prepare(options: Options, path: Any) -> Task:
     both = cifar10(path)
     (x, y), (test_x, test_y) = ([t.numpy() for t in part.tensors] for part in both)
@@ -55,15 +40,14 @@ def _prepare(options: Options, path: Any) -> Task:
     order = np.random.default_rng(options["seed"]).permutation(len(x))
     order = order[: options["limit"] or len(x)]
     x, y = x[order], y[order]
-    mean, spread = x.mean((0, 2, 3), keepdims=True), x.std((0, 2, 3), keepdims=True)
-    edge = (32 - options["crop"]) // 2
-    inside = slice(edge, 32 - edge)
-
-    def ready(a: np.ndarray) -> Any:
-        return from_numpy(((a[:, :, inside, inside] - mean) / spread).astype(np.float32))
-
-    train, test = (ready(x), from_numpy(y)), (ready(test_x), from_numpy(test_y))
-    stream = Generator().manual_seed(options["seed"] + 1)
+    mean, spread = x.mean((0, 2, 3)) / 255.0, x.std((0, 2, 3)) / 255.0
+    size = options["crop"]
+    crop = transforms.RandomCrop(size, padding=4 if size == 32 else None)
+    same = transforms.Normalize(mean, spread)
+    moved = transforms.Compose([crop, transforms.RandomHorizontalFlip(), same])
+    train = ImageDataset(from_numpy(x), from_numpy(y), names, moved)
+    inside = transforms.Compose([transforms.CenterCrop(size), same])
+    test = (inside(from_numpy(test_x)), from_numpy(test_y))
 
     def measure(model: Any) -> dict[str, float]:
         return {"test error": error_percent(model, test)}
@@ -71,8 +55,7 @@ def _prepare(options: Options, path: Any) -> Task:
     def pictures(result: Result) -> dict[str, Any]:
         model = result.model
         first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
-        w = first.weight.numpy(force=True)[:12].transpose(0, 2, 3, 1)
-        w = (w - w.min()) / (w.max() - w.min())
+        w = first.weight.numpy(force=True)[:12]
         title = f"{result.figures['test error']:.2f} % wrong; classes: " + ", ".join(
             f"{i} {n}" for i, n in enumerate(names)
         )
@@ -81,9 +64,8 @@ def _prepare(options: Options, path: Any) -> Task:
 
     about = f"CIFAR-10 in {path}: {len(x):,} images to learn from, {len(test_x):,} to test"
     return Task(
-        train, F.cross_entropy, measure, about, metrics={"accuracy": accuracy},
-        transform=Augment(4, stream), pictures=pictures,
-    )  # fmt: skip
+        train, F.cross_entropy, measure, about, metrics={"accuracy": accuracy}, pictures=pictures
+    )
 
 
 def _options(**more: Any) -> Options:

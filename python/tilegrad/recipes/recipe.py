@@ -48,7 +48,6 @@ class Task:
     about: str
     facts: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
-    transform: Callable[[Any], Any] | None = None
     optimizer: Callable[[Any], Any] | None = None
     constant: bool = False
     pictures: Callable[[Result], dict[str, Any]] = lambda result: {}
@@ -234,7 +233,7 @@ def _fit(model: nn.Module, task: Task, options: Options) -> tuple[Trainer, bool]
             task.callback(p)
             p.stop = p.stop or asked.is_set()
 
-        trainer.fit(loader, options["epochs"], transform=task.transform, callback=callback)
+        trainer.fit(loader, options["epochs"], callback=callback)
     return trainer, asked.is_set()
 
 

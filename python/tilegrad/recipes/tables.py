@@ -12,7 +12,7 @@ from ..data import read_csv, toy
 from ..errors import FileNotFoundError as TgFileNotFoundError
 from ..nn import functional as F
 from ..tensor import from_numpy
-from . import pictures
+from ..train import plots, study
 from .recipe import Options, Published, Recipe, Result, Task, error_percent, predict
 
 _MEASURES = ("sepal length", "sepal width", "petal length", "petal width")
@@ -47,6 +47,15 @@ def _halves(y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         train.append(rows[: len(rows) * 2 // 3])
     chosen = np.sort(np.concatenate(train))
     return chosen, np.setdiff1d(np.arange(len(y)), chosen)
+
+
+def _regions(score: Any, x: np.ndarray, y: np.ndarray, columns: list[int], title: str) -> Any:
+    """The classes of the plane around the samples x (N, 2), and the samples with theirs."""
+    found = study.decision_grid(score, x, 200)
+    figure = plots.decision_boundary(found, x, y)
+    across, up = (f"{_MEASURES[c]}, cm" for c in columns)
+    figure.axes[0].set(xlabel=across, ylabel=up, title=title)
+    return figure
 
 
 # --- the perceptron -------------------------------------------------------------------------------
@@ -110,12 +119,11 @@ def _prepare_perceptron(options: Options, path: Any) -> Task:
         ]
 
     def draw(result: Result) -> dict[str, Any]:
-        def side(points: np.ndarray) -> np.ndarray:
-            return (predict(result.model, _tensor((points - mean) / spread)).numpy()[:, 0] > 0) * 1
+        def side(points: Any) -> Any:
+            return predict(result.model, (points - _tensor(mean)) / _tensor(spread))
 
         title = f"perceptron: {names[0]} and {names[1]}, {sum(wrong):.0f} mistakes on the way"
-        labels = [f"{_MEASURES[c]}, cm" for c in columns]
-        return {"boundary.png": pictures.regions(side, raw, species[keep], names, labels, title)}
+        return {"boundary.png": _regions(side, raw, species[keep], columns, title)}
 
     def plain(params: Any) -> Any:
         from ..optim import SGD
@@ -159,14 +167,13 @@ def _prepare_iris(columns: list[int], loss: Any) -> Any:
 
         def draw(result: Result) -> dict[str, Any]:
             if len(columns) != 2:
-                return {"loss.png": pictures.losses(result.losses, "logistic regression on iris")}
+                return {"loss.png": plots.batch_losses(result.losses)}
 
-            def classes(points: np.ndarray) -> np.ndarray:
-                return predict(result.model, _tensor((points - mean) / spread)).numpy().argmax(1)
+            def classes(points: Any) -> Any:
+                return predict(result.model, (points - _tensor(mean)) / _tensor(spread))
 
-            labels = [f"{_MEASURES[c]}, cm" for c in columns]
-            title = "one hidden layer on two columns of iris"
-            return {"regions.png": pictures.regions(classes, raw, y, names, labels, title)}
+            title = "one hidden layer: " + ", ".join(f"{i} {n}" for i, n in enumerate(names))
+            return {"regions.png": _regions(classes, raw, y, columns, title)}
 
         about = (
             f"iris: {len(train)} rows to learn from, {len(test)} to test; {len(columns)} columns"
@@ -201,7 +208,8 @@ def _prepare_mcycle(options: Options, path: Any) -> Task:
 
     def draw(result: Result) -> dict[str, Any]:
         model: Any = result.model
-        figure, (fit, hidden) = pictures.panel("acceleration of the head in a crash", 2)
+        figure = plots.new_figure(12.0, 4.8)
+        fit, hidden = figure.subplots(1, 2)
         t = np.linspace(-2.0, 2.5, 300)[:, None]
         ms = t[:, 0] * spread[0] + mean[0]
         fit.scatter(*raw.T, s=10, color="0.6")

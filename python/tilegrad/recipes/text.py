@@ -14,7 +14,7 @@ from ..errors import FileNotFoundError as TgFileNotFoundError
 from ..generator import Generator
 from ..nn import functional as F
 from ..tensor import from_numpy
-from . import pictures
+from ..train import plots
 from .recipe import Options, Published, Recipe, Result, Task, predict
 
 
@@ -89,9 +89,13 @@ def _prepare(options: Options, path: Any) -> Task:
         return ["sample:", "".join(vocabulary[i] for i in drawn.tolist())]
 
     def draw(result: Result) -> dict[str, Any]:
-        levels = {f"{k}, test": v * math.log(2.0) for k, v in simple.items()}
-        title = "nats per character, and simple models of the same text"
-        return {"loss.png": pictures.losses(result.losses, title, levels)}
+        figure = plots.batch_losses(result.losses)
+        (axes,) = figure.axes
+        for i, (name, bits) in enumerate(simple.items()):
+            axes.axhline(bits * math.log(2.0), color=f"C{i + 1}", linestyle="--", label=name)
+        axes.set(ylabel="nats per character")
+        axes.legend()
+        return {"loss.png": figure}
 
     def adam(params: Any) -> Any:
         return optim.AdamW(params, lr=options["lr"], weight_decay=0.01)
