@@ -2,8 +2,10 @@
 
 import io
 import re
+import signal
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,6 +195,7 @@ def test_options():
         (["mlp", "hidden=three"], "mlp: hidden must be a whole number, got 'three'"),
         (["mlp", "lr=fast"], "mlp: lr must be a number, got 'fast'"),
         (["mlp", "epochs=0"], "mlp: epochs must be at least 1, got 0"),
+        (["mlp", "limit=-1"], "mlp: limit must be at least 0, got -1"),
         (["mlp", "hidden"], "expected OPTION=VALUE, got 'hidden'"),
         (["mlp", "--data", "/nowhere"], "MNIST: neither train-images-idx3-ubyte nor"),
         (["mcycle"], "mcycle: name the file"),
@@ -216,6 +219,23 @@ def test_without_matplotlib(folder, tmp_path, capsys, monkeypatch):
     recipes.run("logistic", folder, tmp_path, quick=True)
     assert "no picture: figure: matplotlib is needed" in capsys.readouterr().out
     assert recipes.load(tmp_path)[1]["recipe"] == "logistic"
+
+
+def test_interrupted(folder, tmp_path, capsys, monkeypatch):
+    """The running batch is finished; what there is is measured and saved."""
+    chosen = recipes.RECIPES["logistic"]
+
+    def prepare(options, path):
+        task = chosen.prepare(options, path)
+        task.callback = lambda p: p.steps == 5 and signal.raise_signal(signal.SIGINT)
+        return task
+
+    monkeypatch.setitem(recipes.RECIPES, "logistic", replace(chosen, prepare=prepare))
+    args = ["train", "logistic", "--data", str(folder), "--out", str(tmp_path), "--quick"]
+    assert cli.main(args) == 130
+    assert "stopped early: 1.25 epochs" in capsys.readouterr().out
+    model, info = recipes.load(tmp_path)
+    assert info["figures"]["test error"] >= 0 and model.weight.abs().sum().item() > 0
 
 
 def test_load_refuses(folder, tmp_path):

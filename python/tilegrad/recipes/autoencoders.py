@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import models, nn, ops, optim
 from ..data import TensorDataset
+from ..grad_mode import no_grad
 from ..nn import functional as F
 from ..tensor import Tensor
 from ..train import Trainer, plots
@@ -64,7 +65,8 @@ def _prepare(options: Options, path: Any) -> Task:
     def measure(model: Any) -> dict[str, float]:
         passes = options["classifier_epochs"]
         (x, y), (test_x, test_y) = train, test
-        codes = predict(model, x)[1], predict(model, test_x)[1]
+        with no_grad():
+            codes = model.encode(x), model.encode(test_x)
         rebuilt = ops.sigmoid(predict(model, test_x)[0])
         far = rebuilt - ops.flatten(test_x, 1)  # type: ignore[operator]
         return {

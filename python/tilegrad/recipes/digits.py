@@ -21,11 +21,8 @@ def digits(options: Options, path: Any) -> tuple[Any, Any, str]:
     train, test, name = load_digits(path)
     n = options["limit"] or len(train)
     train = data.TensorDataset(*(t[:n] for t in train.tensors))
-    return (
-        train.tensors,
-        test.tensors,
-        f"{name}: {len(train):,} to learn from, {len(test):,} to test",
-    )
+    about = f"{name}: {len(train):,} to learn from, {len(test):,} to test"
+    return train.tensors, test.tensors, about
 
 
 def picture(result: Result, samples: Any, weights: Any, title: str, shown: Any) -> Any:

@@ -92,9 +92,10 @@ class Recipe:
                 raise TgValueError(
                     f"{self.name}: {name} must be {_KINDS[kind]}, got {value!r}"
                 ) from None
-        for name in ("epochs", "batch"):
-            if out[name] < 1:
-                raise TgValueError(f"{self.name}: {name} must be at least 1, got {out[name]}")
+        for name, value in out.items():
+            least = 1 if name in ("epochs", "batch") else 0
+            if isinstance(value, int) and value < least:
+                raise TgValueError(f"{self.name}: {name} must be at least {least}, got {value}")
         return out
 
 
@@ -219,14 +220,8 @@ def _fit(model: nn.Module, task: Task, options: Options) -> tuple[Trainer, bool]
             optimizer, options["lr"], options["epochs"] * len(loader), pct_start=0.2,
             anneal_strategy="linear", cycle_momentum=False,
         )  # fmt: skip
-    trainer = Trainer(
-        model,
-        task.loss,
-        optimizer,
-        schedule,
-        task.metrics,
-        progress=True if options["epochs"] <= 50 else None,
-    )
+    progress = True if options["epochs"] <= 50 else None  # else only on a terminal
+    trainer = Trainer(model, task.loss, optimizer, schedule, task.metrics, progress=progress)
     with interruptible() as asked:
 
         def callback(p: Progress) -> None:
