@@ -58,7 +58,7 @@ def test_info(capsys):
 
 
 def test_arguments(capsys):
-    for args in ([], ["train"], ["demo", "--variant", "2020"], ["demo", "--epochs", "0"]):
+    for args in ([], ["trian"], ["demo", "--variant", "2020"], ["demo", "--epochs", "0"]):
         with pytest.raises(SystemExit) as e:
             cli.main(args)
         assert e.value.code == 2

@@ -240,7 +240,7 @@ LAYERS = [
     {"bench", "check"},
     {"diagnostics", "capturing"},
     {"train"},
-    {"cli", "demo"},
+    {"cli", "demo", "recipes"},
     {"__main__"},
 ]
 """A module imports from its own layer or from those above it in this list."""

@@ -214,3 +214,120 @@ def test_summary_of_attention_called_by_name():
             return self.attention(x, key=memory, value=memory, need_weights=False)[0]
 
     assert nn.summary(Cross(), [(1, 4, 8), (1, 6, 8)]).multiply_adds == 256 + 256 + 768 + 384
+
+
+# --- small images, text, autoencoders -------------------------------------------------------------
+@pytest.mark.parametrize(
+    "net, count",
+    [
+        (models.resnet20, 269722),  # He et al., 2015: 0.27 million
+        (models.SmallInception, 1649402),  # Zhang et al., 2016
+        (models.HighwayNet, 213562),
+        (lambda: models.CharLSTM(96), 288864),
+        (lambda: models.CharTransformer(96), 437856),
+        (models.Autoencoder, 785284),
+        (models.VariationalAutoencoder, 815824),
+    ],
+)
+def test_counts_of_the_docstrings(net, count):
+    assert sum(p.numel() for p in net().parameters() if p.requires_grad) == count
+
+
+def test_a_shortcut_without_parameters():
+    """Where the branch gives 0, a block that widens passes on every second pixel and zeros."""
+    net = models.CifarResNet(1).eval()
+    block = net.stages[1]
+    nn.init.zeros_(block.bn2.weight)
+    x = tg.rand(2, 16, 6, 6)
+    y = block(x).numpy(force=True)
+    assert y.shape == (2, 32, 3, 3)
+    np.testing.assert_array_equal(y[:, 8:24], x.numpy()[:, :, ::2, ::2])
+    assert not y[:, :8].any() and not y[:, 24:].any()
+
+
+def test_a_highway_of_images():
+    """A gate that is shut passes the images on, one that is open the layer."""
+    x = tg.randn(2, 4, 5, 5)
+    layer = nn.Conv2d(4, 4, 3, padding=1)
+    for bias, want in ((-100.0, x), (100.0, layer(x))):
+        m = nn.Highway(4, layer, bias, gate=nn.Conv2d(4, 4, 1))
+        np.testing.assert_allclose(m(x).numpy(force=True), want.numpy(force=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [models.CharLSTM, models.CharTransformer])
+def test_characters_see_only_what_came_before(kind):
+    tg.manual_seed(3)
+    m = kind(7, width=16, layers=2, context=9).eval()
+    x = tg.randint(0, 7, (2, 9))
+    z = x.clone()
+    z[:, 5] = (z[:, 5] + 1) % 7
+    away = (m(x) - m(z)).abs().sum(-1).numpy(force=True)
+    assert not away[:, :5].any() and away[:, 5:].all()
+
+
+@pytest.mark.parametrize("kind", [models.CharLSTM, models.CharTransformer])
+def test_samples(kind):
+    tg.manual_seed(3)
+    m = kind(7, width=16, layers=1, context=6)
+    begin = tg.tensor([1, 2])
+    a, b, c = (m.sample(begin, 12, generator=tg.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert a.tolist()[:2] == [1, 2] and a.shape == (14,) and set(a.tolist()) <= set(range(7))
+    assert a.tolist() == b.tolist() != c.tolist() and m.training
+    # At a low temperature the most probable character is always next.
+    cold = m.eval().sample(begin, 9, temperature=1e-4).tolist()
+    for i in range(2, 11):
+        seen = tg.tensor([cold[max(0, i - 6) : i]])
+        assert m(seen)[0, -1].argmax().item() == cold[i]
+    with pytest.raises(ShapeError, match=r"begin expects \(T,\) with T at least 1"):
+        m.sample(begin[:0], 3)
+
+
+def test_a_denoising_autoencoder_sees_a_part():
+    m = models.Autoencoder(400, 30, noise=0.25)
+    seen = []
+    m.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0].numpy()))
+    x = 1.0 + tg.rand(50, 1, 20, 20)
+    m(x), m(x), m.eval()(x)
+    flat = x.numpy().reshape(50, 400)
+    for a in seen[:2]:
+        np.testing.assert_array_equal(a[a != 0], flat[a != 0])
+        assert abs((a == 0).mean() - 0.25) < 0.02  # 6 deviations of 20,000 draws
+    assert (seen[0] != seen[1]).any()
+    np.testing.assert_array_equal(seen[2], flat)
+    with pytest.raises(TgValueError, match="noise must lie in"):
+        models.Autoencoder(noise=1.0)
+
+
+def test_sparsity():
+    code = tg.tensor([[0.2, 0.5], [0.4, 0.1]], dtype=tg.float64)
+    q = np.array([0.3, 0.3])
+    want = (0.1 * np.log(0.1 / q) + 0.9 * np.log(0.9 / (1 - q))).sum()
+    assert models.sparsity(code, 0.1).item() == pytest.approx(want, rel=1e-12)
+    coins = [tg.distributions.Bernoulli(tg.tensor(p, dtype=tg.float64)) for p in (0.1, 0.3)]
+    divergence = tg.distributions.kl_divergence(*coins).item()
+    assert models.sparsity(code, 0.1).item() == pytest.approx(2 * divergence, rel=1e-9)
+
+
+def test_the_negative_bound():
+    """The divergence of the code from a standard normal, and the log likelihood of coins."""
+    tg.manual_seed(0)
+    out = (tg.randn(3, 6), tg.randn(3, 2), tg.randn(3, 2))
+    x = tg.bernoulli(tg.full((3, 1, 2, 3), 0.5))
+    normal = tg.distributions.Normal
+    code = normal(out[1], tg.exp(0.5 * out[2]))
+    far = tg.distributions.kl_divergence(code, normal(tg.zeros(3, 2), tg.ones(3, 2))).sum()
+    coins = tg.distributions.Bernoulli(logits=out[0]).log_prob(x.reshape(3, 6)).sum()
+    want = (far - coins).item() / 3
+    assert models.negative_bound(out, x).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_a_variational_autoencoder_draws():
+    """Around the mean with the deviation it states."""
+    tg.manual_seed(0)
+    m = models.VariationalAutoencoder(4, 5, 2)
+    m.decoder = nn.Identity()
+    draws, mean, log_variance = m(tg.rand(1, 4).expand(20000, 4))
+    a = draws.numpy(force=True)
+    deviation = np.exp(0.5 * log_variance.numpy(force=True)[0])
+    np.testing.assert_allclose(a.mean(0), mean.numpy(force=True)[0], atol=0.04)
+    np.testing.assert_allclose(a.std(0), deviation, rtol=0.03)

@@ -276,6 +276,7 @@ def test_pictures(tmp_path):
     logits = np.eye(10)[[0, 2, 1, 2]] * np.array([[1.0], [3.0], [5.0], [1.0]])
     assert worst_mistakes(logits, labels, 5).tolist() == [2, 1]
     images = np.random.default_rng(0).uniform(size=(4, 8, 8))
-    draw(tmp_path / "p.png", [1.0, 0.5, 0.2], logits, labels, images, images[:2, None], "title")
+    figure = draw([1.0, 0.5, 0.2], logits, labels, images, images[:2, None], "title")
+    figure.savefig(tmp_path / "p.png")
     raw = (tmp_path / "p.png").read_bytes()
     assert raw[:8] == b"\x89PNG\r\n\x1a\n" and len(raw) > 10_000

@@ -97,6 +97,7 @@ if _TYPE_CHECKING:
     from . import models as models
     from . import nn as nn
     from . import optim as optim
+    from . import recipes as recipes
     from . import special as special
     from . import testing as testing
     from . import train as train
@@ -172,7 +173,7 @@ def is_nonzero(input: Tensor) -> _builtins.bool:
 # Imported when first used: they cost more time than everything above.
 _LATER = frozenset(
     "accelerator backends bench cases cuda data demo diagnostics distributions fft func linalg "
-    "models nn optim special testing train utils".split()
+    "models nn optim recipes special testing train utils".split()
 )
 _HOMES = {
     **dict.fromkeys(["graph", "profile", "trace_nonfinite"], "diagnostics"),

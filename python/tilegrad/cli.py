@@ -1,4 +1,4 @@
-"""The ``tilegrad`` command: info, demo, check, bench."""
+"""The ``tilegrad`` command: info, demo, train, check, bench."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from . import kernels
 from .errors import TilegradError
+from .errors import ValueError as TgValueError
 
 _OPTIONAL = ("rich", "matplotlib", "scikit-learn", "torch")
 
@@ -44,6 +45,19 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=_positive)
     p.add_argument("--threads", type=_positive)
     p.set_defaults(run=_demo)
+
+    p = commands.add_parser("train", help="train a published model; without a name: list them")
+    p.add_argument("recipe", nargs="?", metavar="RECIPE")
+    p.add_argument("overrides", nargs="*", metavar="OPTION=VALUE", help="of the recipe")
+    p.add_argument("--data", metavar="PATH", help="the file or folder the recipe reads")
+    p.add_argument("--out", metavar="DIR", help="output folder (train_RECIPE)")
+    p.add_argument("--epochs", type=_positive)
+    p.add_argument("--lr", type=float, help="learning rate")
+    p.add_argument("--batch", type=_positive, help="samples per step")
+    p.add_argument("--seed", type=int)
+    p.add_argument("--threads", type=_positive)
+    p.add_argument("--quick", action="store_true", help="a trial run of seconds")
+    p.set_defaults(run=_train)
 
     p = commands.add_parser("check", help="run the case tables against the NumPy reference here")
     p.add_argument("--threads", type=_positive)
@@ -111,6 +125,24 @@ def _demo(args: argparse.Namespace) -> int:
     from .demo import demo
 
     return demo(args.data, args.epochs, args.save, args.variant, args.seed, args.batch_size)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from .recipes import RECIPES, describe, run
+
+    if args.recipe is None:
+        print("tilegrad train RECIPE [--data PATH] [--epochs N] [OPTION=VALUE ...]\n")
+        print("\n\n".join(map(describe, RECIPES.values())))
+        return 0
+    overrides: dict[str, Any] = {}
+    for text in args.overrides:
+        name, mark, value = text.partition("=")
+        if not mark:
+            raise TgValueError(f"expected OPTION=VALUE, got {text!r}")
+        overrides[name] = value
+    named = {k: getattr(args, k) for k in ("epochs", "lr", "batch", "seed")}
+    overrides.update({k: v for k, v in named.items() if v is not None})
+    return 130 if run(args.recipe, args.data, args.out, overrides, args.quick).stopped else 0
 
 
 def _check(args: argparse.Namespace) -> int:

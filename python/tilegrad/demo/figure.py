@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,14 @@ def worst_mistakes(logits: np.ndarray, labels: np.ndarray, count: int) -> np.nda
 
 
 def draw(
-    path: str | os.PathLike[str],
     losses: list[float],
     logits: np.ndarray,
     labels: np.ndarray,
     images: np.ndarray,
     filters: np.ndarray,
     title: str,
-) -> None:
-    """Writes the picture as PNG. Raises PackageError where matplotlib is missing."""
+) -> Any:
+    """The picture, a Figure. Raises PackageError where matplotlib is missing."""
     figure = plots.new_figure(11, 8.5)
     figure.suptitle(title)
     parts: Any = figure.subfigures(2, 2)
@@ -42,4 +40,4 @@ def draw(
     mistake_part.suptitle("worst mistakes (true class, taken for)")
     captions = [f"{labels[i]}, {logits[i].argmax()}" for i in worst]
     plots.images([images[i] for i in worst], captions, 4, mistake_part)
-    figure.savefig(path, dpi=120)
+    return figure

@@ -179,7 +179,8 @@ def demo(
         weights = run.model.c1.weight.numpy(force=True)
         title = f"LeNet-5 ({variant}): {percent:.2f} % on {len(test):,} test images"
         images = inputs.numpy()[:, 0]
-        draw(picture, progress.losses, logits, labels, images, weights, title)
+        figure = draw(progress.losses, logits, labels, images, weights, title)
+        figure.savefig(picture, dpi=120)
         print(f"picture: {picture}")
     except PackageError as e:
         print(f"no picture: {e}")

@@ -109,6 +109,55 @@ class ResNet(nn.Module):
         return self.fc(ops.flatten(self.avgpool(x), 1))
 
 
+class _Widened(nn.Module):
+    """Every second pixel, and zeros for the channels that are new: a shortcut without parameters
+    ("option A")."""
+
+    def __init__(self, extra: int) -> None:
+        super().__init__()
+        self.extra = extra
+
+    def forward(self, input: Tensor) -> Tensor:
+        before = self.extra // 2
+        x = input[:, :, ::2, ::2]
+        return nn.functional.pad(x, (0, 0, 0, 0, before, self.extra - before))
+
+
+class CifarResNet(nn.Module):
+    """The residual networks for small images: (N, 3, H, W) to logits of num_classes.
+
+    A 3x3 convolution, then three stages of ``count`` basic blocks with 16, 32 and 64 channels:
+    6 * count + 2 layers. Source: He et al., 2015, section 4.2.
+
+    >>> import tilegrad as tg
+    >>> tg.models.CifarResNet(1).eval()(tg.zeros(1, 3, 32, 32)).shape
+    (1, 10)
+    """
+
+    def __init__(self, count: int, num_classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        stages, n = [], 16
+        for m in (16, 32, 64):
+            for _ in range(count):
+                stages.append(BasicBlock(n, m, m // n, None if m == n else _Widened(m - n)))
+                n = m
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n, num_classes))
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.head(self.stages(norm_relu(self.bn1, self.conv1(input))))
+
+
+def resnet20(num_classes: int = 10) -> CifarResNet:
+    """A ResNet of 20 layers for 32x32 images: 269,722 parameters for 10 classes (num_classes)."""
+    return CifarResNet(3, num_classes)
+
+
 def resnet18(num_classes: int = 1000) -> ResNet:
     """A ResNet of 18 layers: 11,689,512 parameters for 1000 classes (num_classes)."""
     return ResNet(BasicBlock, (2, 2, 2, 2), num_classes)

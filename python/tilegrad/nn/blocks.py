@@ -23,8 +23,9 @@ class Highway(Module):
 
     input and result: (..., features). layer: any module that keeps this shape; by default a Linear
     and a ReLU. gate_bias: what the bias of the gate begins with; negative, so that deep networks
-    begin by passing their input on. Raises ShapeError. Source: Srivastava, Greff and Schmidhuber,
-    Training very deep networks, 2015.
+    begin by passing their input on. gate: another module than the Linear, as a Conv2d for images
+    (N, features, H, W). Raises ShapeError. Source: Srivastava, Greff and Schmidhuber, Training very
+    deep networks, 2015.
 
     >>> import tilegrad as tg
     >>> highway = tg.nn.Highway(8, tg.nn.Sequential(tg.nn.Linear(8, 8), tg.nn.Tanh()))
@@ -34,14 +35,14 @@ class Highway(Module):
 
     def __init__(
         self, features: int, layer: Module | None = None, gate_bias: float = -2.0,
-        device: Any = None, dtype: Any = None,
+        device: Any = None, dtype: Any = None, *, gate: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.gate_bias = gate_bias
         if layer is None:
             layer = Sequential(Linear(features, features, device=device, dtype=dtype), ReLU())
         self.layer = layer
-        self.gate = Linear(features, features, device=device, dtype=dtype)
+        self.gate = gate or Linear(features, features, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

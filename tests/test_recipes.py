@@ -1,0 +1,250 @@
+"""The recipes of ``tilegrad train``: what they print and save, and the errors of the command."""
+
+import io
+import re
+import signal
+import sys
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tilegrad as tg
+from tilegrad import cli, data, demo, recipes
+from tilegrad.errors import DataError, FileNotFoundError
+from tilegrad.errors import ValueError as TgValueError
+from tilegrad.recipes import tables, text
+
+IMAGES = ("resnet20", "highway", "inception")
+TEXTS = ("char_lstm", "char_transformer")
+REBUILT = ["loss.png", "rebuilt.png"]
+PICTURES = {
+    "perceptron": ["boundary.png"], "logistic": ["loss.png"], "iris_mlp": ["regions.png"],
+    "mcycle": ["curve.png"], "denoising": ["filters.png", *REBUILT],
+    "sparse": ["filters.png", *REBUILT], "vae": ["drawn.png", *REBUILT],
+    **{name: ["digits.png"] for name in ("mlp", "dropout", "lenet5")},
+    **{name: ["images.png"] for name in IMAGES}, **{name: ["loss.png"] for name in TEXTS},
+}  # fmt: skip
+LINE = "the quick brown fox jumps over the lazy dog; "
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Small data of every kind, in the forms the recipes read."""
+    home = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 200), ("t10k", 50)):
+        labels = rng.integers(0, 10, count).astype(np.uint8)
+        images = rng.integers(0, 80, (count, 28, 28)).astype(np.uint8)
+        for image, label in zip(images, labels, strict=True):  # a bar whose place is the class
+            image[2 * label + 3 : 2 * label + 6] = 220
+        data.write_idx(home / f"{part}-images-idx3-ubyte", images)
+        data.write_idx(home / f"{part}-labels-idx1-ubyte", labels)
+    names = ["Sepal.Length", "Sepal.Width", "Petal.Length", "Petal.Width", "Species"]
+    rows = [",".join(["rownames", *names])]
+    for c, species in enumerate(("one", "three", "two")):
+        for x in rng.normal(3.0 + 2.0 * np.arange(4) * (c - 1), 0.4, (20, 4)):
+            rows.append(",".join([str(len(rows)), *(f"{v:.2f}" for v in x), species]))
+    (home / "iris.csv").write_text("\n".join(rows))
+    t = np.linspace(2.0, 55.0, 60)
+    accel = -100 * np.exp(-(((t - 20) / 6) ** 2)) + rng.normal(0, 5, 60)
+    pairs = [f"{i},{a:.1f},{b:.1f}" for i, (a, b) in enumerate(zip(t, accel, strict=True))]
+    (home / "mcycle.csv").write_text("rownames,times,accel\n" + "\n".join(pairs))
+    (home / "text.txt").write_text(LINE * 100)
+    image = pytest.importorskip("PIL.Image")
+    with zipfile.ZipFile(home / "cifar.zip", "w") as archive:
+        for part, count in (("train", 4), ("test", 2)):
+            for c, name in enumerate(data.cifar.CIFAR10_CLASSES):
+                for i in range(count):
+                    pixels = rng.integers(0, 60, (32, 32, 3)).astype(np.uint8)
+                    pixels[3 * c : 3 * c + 3] += np.uint8(150)
+                    file = io.BytesIO()
+                    image.fromarray(pixels).save(file, "PNG")
+                    archive.writestr(f"{part}/{name}/{i}.png", file.getvalue())
+    return home
+
+
+def path_of(name, folder):
+    file = "cifar.zip" if name in IMAGES else "text.txt" if name in TEXTS else ""
+    return folder / file
+
+
+def test_every_recipe_is_tried():
+    assert set(PICTURES) == set(recipes.RECIPES)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_recipe(name, folder, tmp_path, capsys):
+    """A trial run prints its figure beside the published ones; its checkpoint gives the same
+    figures, bit for bit; the pictures are there."""
+    path, out = path_of(name, folder), tmp_path / "out"
+    assert cli.main(["train", name, "--data", str(path), "--out", str(out), "--quick"]) == 0
+    printed = capsys.readouterr().out
+    chosen = recipes.RECIPES[name]
+    assert all(p.source in printed and p.figure in printed for p in chosen.published)
+    assert re.search(r"epochs, \d+\.\d s", printed) and "parameters" in printed
+    pictures = sorted(out.glob("*.png"))
+    assert [p.name for p in pictures] == PICTURES[name]
+    assert all(p.read_bytes()[:4] == b"\x89PNG" and p.stat().st_size > 3000 for p in pictures)
+    model, info = recipes.load(out)
+    assert info["recipe"] == name and not model.training
+    task = chosen.prepare(info["options"], path)
+    tg.manual_seed(info["options"]["seed"])
+    assert task.measure(model) == info["figures"]
+    first = next(iter(info["figures"]))
+    assert f"{first}" in printed and f"{info['figures'][first]:.4g} {chosen.unit}" in printed
+
+
+def test_the_seed_decides(folder, tmp_path):
+    runs = [
+        recipes.run("lenet5", folder, tmp_path, {"seed": seed}, quick=True) for seed in (1, 1, 2)
+    ]
+    hashes = [demo.weights_hash(r.model) for r in runs]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert runs[0].losses == runs[1].losses and runs[0].losses != runs[2].losses
+
+
+def test_recipes_learn(folder, tmp_path, capsys):
+    """Well below what guessing gives, on data where that is easy."""
+    run = recipes.run
+    for name, more, most in (
+        ("logistic", {"epochs": 30}, 5.0), ("iris_mlp", {"epochs": 100}, 10.0),
+        ("mlp", {"epochs": 10, "hidden": 32, "batch": 16}, 10.0),
+    ):  # fmt: skip
+        assert run(name, folder, tmp_path, more).figures["test error"] < most
+    assert run("mcycle", folder, tmp_path, {"epochs": 500}).figures["variance explained"] > 90
+    more = {"epochs": 25, "context": 16, "batch": 8}
+    bits = run("char_lstm", folder / "text.txt", tmp_path, more, quick=True).figures
+    assert bits["test text"] < bits["pairs"] < bits["single characters"]
+    sample = capsys.readouterr().out.split("sample:\n")[1].split("\ncheckpoint")[0]
+    assert len(sample) == 101 and set(sample) <= set(LINE)
+
+
+# --- the perceptron -------------------------------------------------------------------------------
+def test_the_perceptron_keeps_its_bound(folder, tmp_path, capsys):
+    result = recipes.run("perceptron", folder, tmp_path)
+    assert result.figures == {"rows on the wrong side": 0.0}
+    mistakes, bound = re.search(
+        r"(\d+) mistakes on the way; .* = ([\d.]+) \(Novikoff", capsys.readouterr().out
+    ).groups()
+    assert 0 < int(mistakes) <= float(bound)
+
+
+def test_the_loss_of_the_perceptron_is_its_rule():
+    x = tg.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]])
+    y = tg.tensor([1.0, 1.0, -1.0])
+    w = tg.tensor([[0.1, -0.4]], requires_grad=True)
+    score = x @ w.t()
+    for i in range(3):
+        w.grad = None
+        tables._mistaken(score[i : i + 1], y[i : i + 1]).backward(retain_graph=True)
+        wrong = score[i].item() * y[i].item() <= 0
+        assert wrong == (i == 0)
+        np.testing.assert_array_equal(w.grad.numpy()[0], -y[i].item() * x[i].numpy() * wrong)
+
+
+def test_the_largest_margin():
+    """Of points on both sides of the axes the closest pair decides; none where they mix."""
+    x = np.array([[2.0, 0.0], [5.0, 3.0], [-1.0, 0.0], [-4.0, -3.0]])
+    y = np.array([1.0, 1.0, -1.0, -1.0])
+    assert tables.largest_margin(x, y) == pytest.approx(1.0, rel=1e-6)
+    assert tables.largest_margin(x, np.array([1.0, -1.0, 1.0, -1.0])) <= 0
+
+
+# --- text -----------------------------------------------------------------------------------------
+def test_baselines():
+    train, test = np.array([0, 1, 0, 1, 0]), np.array([1, 0, 0])
+    found = text.baselines(train, test, 2)
+    p0, p1 = 4 / 7, 3 / 7
+    assert found["single characters"] == pytest.approx(-np.log2([p1, p0, p0]).mean())
+    assert found["pairs"] == pytest.approx(-np.log2([3 / 4, 1 / 4]).mean())
+
+
+def test_texts(tmp_path):
+    (tmp_path / "b.md").write_text("second")
+    (tmp_path / "a.txt").write_text("first")
+    (tmp_path / "c.py").write_text("no text")
+    assert text.read(tmp_path) == "first\nsecond"
+    with pytest.raises(DataError, match="text: 12 characters are too few for a context of 64"):
+        recipes.run("char_lstm", tmp_path, tmp_path)
+
+
+# --- options and errors ---------------------------------------------------------------------------
+def test_the_list(capsys):
+    assert cli.main(["train"]) == 0
+    out = capsys.readouterr().out
+    for r in recipes.RECIPES.values():
+        assert f"{r.name:<12}{r.summary}" in out
+        assert all(f"published: {p.figure} ({p.source}; " in out for p in r.published)
+
+
+def test_options():
+    chosen = recipes.RECIPES["mlp"]
+    got = chosen.settings({"epochs": "3", "lr": "0.5", "hidden": 7})
+    assert (got["epochs"], got["lr"], got["hidden"], got["batch"]) == (3, 0.5, 7, 64)
+    assert chosen.settings({}, quick=True)["hidden"] == 64
+    assert chosen.settings({"hidden": 5}, quick=True)["hidden"] == 5
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["lenet"], "there is no recipe 'lenet'; did you mean 'lenet5'?; there are perceptron, "),
+        (["mlp", "hiden=3"], "mlp: there is no option 'hiden'; did you mean 'hidden'?; it has "),
+        (["mlp", "hidden=three"], "mlp: hidden must be a whole number, got 'three'"),
+        (["mlp", "lr=fast"], "mlp: lr must be a number, got 'fast'"),
+        (["mlp", "epochs=0"], "mlp: epochs must be at least 1, got 0"),
+        (["mlp", "limit=-1"], "mlp: limit must be at least 0, got -1"),
+        (["mlp", "hidden"], "expected OPTION=VALUE, got 'hidden'"),
+        (["mlp", "--data", "/nowhere"], "MNIST: neither train-images-idx3-ubyte nor"),
+        (["mcycle"], "mcycle: name the file"),
+        (["logistic", "--data", "/nowhere.csv"], "there is no file '/nowhere.csv'"),
+        (["char_lstm"], "text: name a text file"),
+        (["char_lstm", "--data", "/nowhere.txt"], "text: there is no file '/nowhere.txt'"),
+        (["resnet20"], "CIFAR-10: name"),
+        (["resnet20", "--data", "/nowhere.zip"], "'/nowhere.zip'"),
+        (["lenet5", "variant=2020"], "variant must be one of"),
+    ],
+)
+def test_errors(args, message, capsys, tmp_path):
+    assert cli.main(["train", *args, "--out", str(tmp_path / "out"), "--quick"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("tilegrad train: ") and message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_matplotlib(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    recipes.run("logistic", folder, tmp_path, quick=True)
+    assert "no picture: figure: matplotlib is needed" in capsys.readouterr().out
+    assert recipes.load(tmp_path)[1]["recipe"] == "logistic"
+
+
+def test_interrupted(folder, tmp_path, capsys, monkeypatch):
+    """The running batch is finished; what there is is measured and saved."""
+    chosen = recipes.RECIPES["logistic"]
+
+    def prepare(options, path):
+        task = chosen.prepare(options, path)
+        task.callback = lambda p: p.steps == 5 and signal.raise_signal(signal.SIGINT)
+        return task
+
+    monkeypatch.setitem(recipes.RECIPES, "logistic", replace(chosen, prepare=prepare))
+    args = ["train", "logistic", "--data", str(folder), "--out", str(tmp_path), "--quick"]
+    assert cli.main(args) == 130
+    assert "stopped early: 1.25 epochs" in capsys.readouterr().out
+    model, info = recipes.load(tmp_path)
+    assert info["figures"]["test error"] >= 0 and model.weight.abs().sum().item() > 0
+
+
+def test_load_refuses(folder, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        recipes.load(tmp_path)
+    tg.train.save_checkpoint(tmp_path, tg.nn.Linear(2, 2))
+    with pytest.raises(DataError, match="was not written by a recipe"):
+        recipes.load(tmp_path)
+    with pytest.raises(TgValueError, match="there is no recipe"):
+        info = {"recipe": "none", "options": {}, "facts": {}}
+        tg.train.save_checkpoint(tmp_path, tg.nn.Linear(2, 2), info=info)
+        recipes.load(tmp_path)
