@@ -41,7 +41,12 @@ ROWS = [
     Row("1 op in a chain", ["chain", 1], peers=(EAGER, TORCH)),
     Row(f"{OPS} ops in a chain", ["chain", OPS], peers=(EAGER, TORCH)),
     Row("resnet-20 32x32 batch 128", ["resnet20", 128], peers=(EAGER,)),
-    Row("resnet-18 224x224 inference batch 1", ["resnet18", 1], peers=IMAGES),
+    Row("resnet-18 224x224 inference batch 1", ["resnet18", 1, "infer"], peers=IMAGES),
+    *(
+        Row(f"{title} inference batch {n}", [name, n, "infer"], peers=IMAGES)
+        for title, name in (("lenet-5", "lenet5"), ("resnet-20 32x32", "resnet20"))
+        for n in (1, 32)
+    ),
 ]
 # Row, against whom, at least how many times as fast.
 RATIOS = [
@@ -124,12 +129,12 @@ def _ops(lib: Any, name: str, n: int, captured: bool) -> Callable[[], Any]:
 
 
 def make(peer: str, spec: list[Any]) -> Callable[[], Any]:
-    """One training step, inference for ResNet-18, or a number of operations."""
+    """One training step, inference, or a number of operations."""
     lib = import_module(peer.split()[0])
     captured, ours = peer == "tilegrad", lib.__name__ == "tilegrad"
     if peer == COMPILED:  # its probe of the vector instructions fails where the machine is busy
         import_module("torch._inductor.config").cpp.vec_isa_ok = True
-    name, batch = spec
+    name, batch, *infers = spec
     if name in ("in place", "chain"):
         return _ops(lib, name, batch, captured)
     model, shape, outputs = _model(lib, name)
@@ -148,7 +153,7 @@ def make(peer: str, spec: list[Any]) -> Callable[[], Any]:
         xs = [x.contiguous(memory_format=lib.channels_last) for x in xs]
     batches = cycle(zip(xs, ys, strict=True))
 
-    if name == "resnet18":
+    if infers:
         model.eval()
         call = lib.capture(model) if captured else lib.compile(model) if peer == COMPILED else model
 

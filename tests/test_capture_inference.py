@@ -393,6 +393,27 @@ def test_grad_mode_makes_no_difference():
     assert run._last is plan
 
 
+def test_memory_of_many_shapes():
+    """Few plans keep what they made ready, and make it again when they are used again."""
+    module = lived(nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), BN2(64)))
+    run = tg.capture(module)
+    images = [tg.randn(1, 64, n, n) for n in range(8, 16)]
+    for x in images:
+        run(x)
+        run(x)
+    ready = run._ready
+    assert len(ready) == 4 and ready[0] is run._last
+    kept = sum(p.core.kept_bytes() for p in ready)
+    before = tg.memory_stats()["in_use"]
+    for x in images * 2:
+        close(run(x), plain(module, x))
+    with tg.no_grad():
+        module[0].weight *= 3.0
+    for x in images * 2:
+        close(run(x), plain(module, x))
+    assert tg.memory_stats()["in_use"] <= before + kept / 2
+
+
 def test_results_are_fresh():
     module = lived(nn.Sequential(nn.Conv2d(3, 8, 3), BN2(8)))
     run = tg.capture(module)

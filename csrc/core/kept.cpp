@@ -74,7 +74,6 @@ Operand Keeping::kept(DType dtype, const View& like) {
   b.base = made.view.data;
   b.bytes = made.view.size() * itemsize(dtype);
   b.label = 0;
-  b.owner = made.array;
   buffers_.push_back(std::move(b));
   return {made.view, int(buffers_.size()) - 1, -1};
 }
@@ -120,22 +119,29 @@ void Keeping::rewrite() {
       if (buffers_[size_t(b)].first < 0) buffers_[size_t(b)].first = i;
       buffers_[size_t(b)].last = i;
     }
-  // What only other kept arrays are made of has memory as long as they are made.
-  for (size_t b = size_t(first_kept_); b < buffers_.size(); ++b)
-    if (buffers_[b].first < 0) buffers_[b].owner = py::object();
+  stale_ = !kept_.empty();
+}
+
+void Keeping::forget() {
+  for (Buffer& b : buffers_)
+    if (b.kind == Kind::kept) b.owner = py::object();
   stale_ = !kept_.empty();
 }
 
 void Keeping::make_kept() {
-  std::map<int, Output> passing;
-  for (const Step& s : kept_)
-    for (size_t i = s.views; i < s.views + size_t(s.count); ++i) {
-      const int b = buffer_of_view_[i];
-      if (b < first_kept_ || buffers_[size_t(b)].owner) continue;
-      if (passing.count(b) == 0)
-        passing[b] = empty("capture", DType::u8, 1, &buffers_[size_t(b)].bytes);
-      views_[i].data = passing[b].view.data;
+  std::map<int, py::object> passing;  // what only other kept arrays are made of
+  for (size_t i = 0; i < views_.size(); ++i) {
+    const int at = buffer_of_view_[i];
+    if (at < first_kept_) continue;
+    Buffer& b = buffers_[size_t(at)];
+    py::object& owner = b.first >= 0 ? b.owner : passing[at];
+    if (!owner) {
+      const Output made = empty("capture", DType::u8, 1, &b.bytes);
+      owner = made.array;
+      b.base = made.view.data;
     }
+    views_[i].data = b.base;
+  }
   py::gil_scoped_release unlocked;
   const FlushDenormals flush(true);
   for (const Step& s : kept_) s.call(s.kernel, params_.data() + s.params, views_.data() + s.views);
@@ -145,7 +151,7 @@ void Keeping::make_kept() {
 int64_t Keeping::kept_bytes() const {
   int64_t bytes = 0;
   for (const Buffer& b : buffers_)
-    if (b.kind == Kind::kept && b.owner) bytes += b.bytes;
+    if (b.kind == Kind::kept && b.first >= 0) bytes += b.bytes;
   return bytes;
 }
 

@@ -47,7 +47,7 @@ class Keeping : public Recording {
   // Whether an operand is a tensor from outside of which changes are noticed, or kept.
   bool is_fixed(const Operand& o);
   bool is_kept(const Operand& o) const { return o.buffer >= 0 && o.buffer >= first_kept_; }
-  // A fresh array that is kept, in the memory order of like.
+  // An array that is kept, in the memory order of like; its memory comes with make_kept().
   Operand kept(DType dtype, const View& like);
 
   // Makes call i another one.
@@ -75,6 +75,7 @@ class Keeping : public Recording {
   }
 
   int64_t kept_bytes() const;
+  void forget();  // gives the memory back until the next run
 
  protected:
   void rewrite();

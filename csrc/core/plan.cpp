@@ -73,8 +73,8 @@ class Plan : public Keeping {
   // sources: (array, argument or -1, tensor or None, whether it is its gradient, whether the tensor
   // is a leaf that requires grad) in the order of precedence. outputs: arrays made by recorded
   // calls. streams: key, offset and blocks used of every generator. guards: a cell or a dict, the
-  // key, what is there. cuts: where Python is called between two calls. inference: see kept.h;
-  // nothing from outside is written. Returns which of the sources are looked up.
+  // key, what is there. cuts: where Python is called between two calls. inference: see kept.h.
+  // Returns which of the sources are looked up.
   py::list finish(const py::list& sources, const py::list& outputs, const py::list& streams,
                   const py::list& guards, std::vector<int64_t> cuts, bool inference) {
     for (py::handle item : sources) {
@@ -121,7 +121,7 @@ class Plan : public Keeping {
     place();
     for (const Step& s : steps_) work_ += s.work;
     for (Buffer& b : buffers_)
-      if (b.kind != Kind::constant && b.kind != Kind::kept) b.owner = py::object();
+      if (b.kind != Kind::constant) b.owner = py::object();
     at_.clear();
     return used;
   }
@@ -479,6 +479,7 @@ void bind_plan(py::module_& m) {
       .def("failed", &Plan::failed)
       .def("memory_bytes", &Plan::memory_bytes)
       .def("kept_bytes", &Plan::kept_bytes)
+      .def("forget", &Plan::forget)
       .def("time", &Plan::time)
       .def("left_out", &Plan::left_out)
       .def("describe", &Plan::describe);

@@ -61,6 +61,8 @@ def _check(rec: Recording, drawn: Any, variables: list[Any]) -> None:
 
 _SIGNATURES = 64
 """Signatures whose plans are kept; the oldest goes first."""
+_READY = 4
+"""Plans, of those used last, that keep weights made ready; others make them again."""
 
 
 class Captured:
@@ -72,6 +74,7 @@ class Captured:
         self._no_grad, self.fold = self._run is not fn, fold
         self._plans: dict[Any, list[Plan] | None] = {}
         self._last: Plan | None = None
+        self._ready: list[Plan] = []
         self._lock = threading.Lock()
         self._tries = 0
         for name in ("__name__", "__doc__", "__qualname__", "__module__"):
@@ -133,6 +136,12 @@ class Captured:
         plan.epoch, plan.enabled = recording.epoch[0], mode.enabled
         if not plan.nested:
             self._last = plan
+        if plan.core.kept_bytes():
+            before = [p for p in self._ready if p is not plan]
+            self._ready = [plan, *(p for p in before if p.valid)][:_READY]
+            for old in before:
+                if old not in self._ready:
+                    old.core.forget()
 
     def _record(
         self, key: Any, plans: list[Plan], leaves: list[Any], variables: list[Any],

@@ -80,7 +80,8 @@ class Recording:
 
     def written(self, t: Tensor) -> None:
         self.changed.append(weakref.ref(t))
-        self.writes_outside = self.writes_outside or self.core.buffer_of(t._array) < 0
+        if t._array.dtype.kind == "c" or self.core.buffer_of(t._array) < 0:
+            self.writes_outside = True
 
     def drawn(self, generator: Any, key: int, offset: int) -> None:
         self.generators.setdefault(generator, (key, offset))
