@@ -281,6 +281,29 @@ def test_no_process_is_left():
     assert children() - before == set()
 
 
+def test_persistent_workers_come_anew_after_an_error():
+    flag = threading.Event()
+
+    def fail():
+        return flag.is_set() or fail_key()
+
+    d = Failing(fail)
+    for n, workers in ((2, "processes"), (2, "threads")):
+        flag.clear()
+        keeping = data.DataLoader(d, None, num_workers=n, workers=workers, persistent_workers=True)
+        before = children()
+        with pytest.raises(KeyError):
+            list(keeping)
+        assert children() == before
+        flag.set()
+        assert list(keeping) == [0, 1, 2, 3, 4, True, 6, 7]
+        if workers == "processes":
+            os.kill(next(iter(children() - before)), signal.SIGKILL)
+            with pytest.raises(WorkerError, match="killed by signal 9"):
+                list(keeping)
+            assert list(keeping) == [0, 1, 2, 3, 4, True, 6, 7]
+
+
 def test_persistent_workers_serve_one_pass():
     keeping = loader(n=2, persistent_workers=True)
     first = iter(keeping)
