@@ -2,8 +2,10 @@
 
 import copy
 import importlib.util
+import json
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,6 +259,38 @@ def test_a_busy_machine_is_named(monkeypatch):
     assert "load 9.5 on 2 cores" in busy()
     monkeypatch.setattr("os.getloadavg", lambda: (1.5, 9.0, 9.0))
     assert busy() == ""
+
+
+# --- recorded comparisons -------------------------------------------------------------------------
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("results/*.json")), ids=lambda p: p.stem)
+def test_recorded_results_have_one_format(path):
+    data = json.loads(path.read_text())
+    assert (
+        {"machine", "versions", "rows"} <= set(data) <= {"machine", "versions", "rows", "summary"}
+    )
+    assert {"processor", "isa", "cores"} <= set(data["machine"]) and "" not in data["versions"]
+    seen = {(row["row"], row["threads"]) for row in data["rows"]}
+    assert 0 < len(seen) == len(data["rows"])
+    for row in data["rows"]:
+        assert row["threads"] >= 1 and "tilegrad" in row["seconds"]
+        for s in row["seconds"].values():
+            assert 0 < s["low"] <= s["median"] <= s["high"]
+        if "ratio" in row:
+            r = row["ratio"]
+            assert r["peer"] in row["seconds"] and 0 < r["low"] <= r["median"] <= r["high"]
+
+
+def test_intervals_of_ratios():
+    spec = importlib.util.spec_from_file_location("turns", BENCHMARKS / "turns.py")
+    turns = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(turns)
+    for rounds, outside in ((3, 0), (7, 0), (9, 1), (12, 2)):  # 95 % by the sign test
+        r = turns._interval([1.0] * rounds, [float(i) for i in range(rounds, 0, -1)])
+        assert (r["low"], r["high"]) == (1.0 + outside, rounds - outside)
+        assert r["median"] == (rounds + 1) / 2
 
 
 # --- check ----------------------------------------------------------------------------------------

@@ -76,10 +76,13 @@ bool worth_by_2(const ConvParams& p, const View*) {
   return worth_winograd(p, winograd_cost(p, 4, 9, p.weight == ConvWeight::kept ? 0 : 4));
 }
 
-// Whole vectors of channels; shorter sums do not pay for turning the result over.
+// Whole vectors of channels. Shorter sums do not pay for turning the result over, and longer rows
+// of positions fill the vectors of the direct sums.
 bool worth_lanes(const ConvParams& p, const View*) {
-  if (p.op == ConvOp::grad_input) return p.c % 16 == 0 && p.in[2] >= 8 && p.o * p.taps() >= 100;
-  return p.o % 16 == 0 && p.out[2] >= 8 && (p.op == ConvOp::grad_weight || p.c * p.taps() >= 100);
+  const bool turned = p.op == ConvOp::grad_input;
+  const int64_t lanes = turned ? p.c : p.o, terms = (turned ? p.o : p.c) * p.taps();
+  const int64_t row = (turned ? p.in : p.out)[2];
+  return lanes % 16 == 0 && terms >= 100 && row >= 8 && row <= 64;
 }
 
 struct Algorithm {
