@@ -107,6 +107,15 @@ def test_mnist(tmp_path, suffix):
         assert x.shape == (1, 4, 4) and y.item() == 2
 
 
+def test_mnist_with_transforms(tmp_path):
+    images, _ = write_mnist(tmp_path)
+    crop = data.transforms.CenterCrop(2)
+    d = data.FashionMNIST(tmp_path, transform=crop)
+    assert d.classes[9] == "Ankle boot" and data.MNIST(tmp_path).classes[9] == "9"
+    (x, _) = next(iter(data.DataLoader(d, 6)))
+    np.testing.assert_allclose(x.numpy()[:, 0] * 255, images[:, 1:3, 1:3], rtol=1e-6)
+
+
 def test_mnist_refuses(tmp_path):
     with pytest.raises(
         TgFileNotFoundError, match=r"neither train-images-idx3-ubyte nor .*gz is in"

@@ -164,6 +164,7 @@ def test_worker_info_and_init(workers, n):
         assert seen == [] and all(r[3] == [r[0]] for r in rows)
 
 
+@pytest.mark.skipif(not hasattr(tg.kernels.host, "num_threads"), reason="no threads")
 def test_a_worker_process_uses_one_thread():
     rows = list(data.DataLoader(range(3), None, num_workers=1, collate_fn=threads))
     assert rows == [1, 1, 1]
@@ -280,6 +281,29 @@ def test_no_process_is_left():
     assert children() - before == set()
 
 
+def test_persistent_workers_come_anew_after_an_error():
+    flag = threading.Event()
+
+    def fail():
+        return flag.is_set() or fail_key()
+
+    d = Failing(fail)
+    for n, workers in ((2, "processes"), (2, "threads")):
+        flag.clear()
+        keeping = data.DataLoader(d, None, num_workers=n, workers=workers, persistent_workers=True)
+        before = children()
+        with pytest.raises(KeyError):
+            list(keeping)
+        assert children() == before
+        flag.set()
+        assert list(keeping) == [0, 1, 2, 3, 4, True, 6, 7]
+        if workers == "processes":
+            os.kill(next(iter(children() - before)), signal.SIGKILL)
+            with pytest.raises(WorkerError, match="killed by signal 9"):
+                list(keeping)
+            assert list(keeping) == [0, 1, 2, 3, 4, True, 6, 7]
+
+
 def test_persistent_workers_serve_one_pass():
     keeping = loader(n=2, persistent_workers=True)
     first = iter(keeping)
@@ -364,6 +388,7 @@ def test_worker_options_refused(options, text):
 SAMPLERS = {
     "shuffle": lambda g: {"shuffle": True, "generator": g},
     "replacement": lambda g: {"sampler": data.RandomSampler(range(23), True, 23, generator=g)},
+    "apart": lambda g: {"sampler": data.RandomSampler(range(23)), "generator": g},
     "weighted": lambda g: {"sampler": data.WeightedRandomSampler([1.0] * 23, 23, generator=g)},
     "batches": lambda g: {
         "batch_sampler": data.BatchSampler(data.RandomSampler(range(23), generator=g), 4, False)
@@ -446,7 +471,9 @@ def test_other_states_are_refused():
     before = batches.generator.get_state().tolist()
     for wrong in (
         {}, {**state, "batch": -1}, {**state, "batch": 1.5}, {**state, "start": tg.zeros(3)},
-        {**state, "start": None}, {**state, "generator": None}, {**state, "generator": "x"},
+        {**state, "start": None}, {**state, "start": state["start"][:16]}, {**state, "start": 3},
+        {**state, "start": state["start"][:20]}, {**state, "generator": None},
+        {**state, "generator": "x"},
     ):  # fmt: skip
         with pytest.raises(StateError, match="DataLoader: not the state of such a loader"):
             batches.load_state_dict(wrong)

@@ -49,11 +49,11 @@ def default_collate(batch: Any) -> Any:
 
 @dataclass
 class _Pass:
-    """One pass over a loader: its number, the state of the generator when it began, and how many
+    """One pass over a loader: its number, the states of the generators when it began, and how many
     batches it has given."""
 
     epoch: int = -1
-    start: Any = None
+    start: Any = ()
     batch: int = 0
     over: bool = True
 
@@ -242,21 +242,22 @@ class DataLoader:
         return team
 
     # --- passes -----------------------------------------------------------------------------------
-    def _source(self) -> Generator:
-        """The generator that the order is drawn from."""
+    def _sources(self) -> list[Generator]:
+        """The generators an order may be drawn from: the default one, and the loader's own."""
         inner = getattr(self.batch_sampler, "sampler", None)
         for owner in (inner, self.batch_sampler, self.sampler, self):
             g = getattr(owner, "generator", None)
-            if isinstance(g, Generator):
-                return g
-        return default_generator
+            if isinstance(g, Generator) and g is not default_generator:
+                return [default_generator, g]
+        return [default_generator]
 
     def _begin(self) -> tuple[_Pass, Iterator[Task]]:
         """The pass that begins now, or goes on where load_state_dict said, and its tasks."""
-        source, resume = self._source(), self._resume
-        state = source.get_state()
-        now = _Pass(self._pass.epoch + 1, state, over=False) if resume is None else resume
-        source.set_state(now.start)
+        sources, resume = self._sources(), self._resume
+        states = [g.get_state() for g in sources]
+        now = _Pass(self._pass.epoch + 1, states, over=False) if resume is None else resume
+        for g, state in zip(sources, now.start, strict=True):
+            g.set_state(state)
         indices: Iterator[Any] = itertools.repeat(None)
         if not self._stream:
             which: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
@@ -267,9 +268,11 @@ class DataLoader:
         first = list(itertools.islice(indices, begin + 1))
         self._there(len(first) >= begin, now)
         if resume is not None:
-            source.set_state(state)
+            for g, state in zip(sources, states, strict=True):
+                g.set_state(state)
         self._pass, self._resume = now, None
-        key = blake2b(now.start.numpy().tobytes() + now.epoch.to_bytes(8, "little")).digest()
+        seed = now.start[-1].numpy().tobytes() + now.epoch.to_bytes(8, "little")
+        key = blake2b(seed).digest()
         rest = enumerate(itertools.chain(first[begin:], indices), begin)
         return now, (Task(key, number, index) for number, index in rest)
 
@@ -282,9 +285,9 @@ class DataLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: epoch (passes begun before), batch (how many of the pass under
-        way were given, not counting those loaded ahead), start (the state of the generator when
-        that pass began; None between passes) and generator (its state now, if it is not the default
-        one, whose state is the program's to save).
+        way were given, not counting those loaded ahead), start (the states of the generators when
+        that pass began, one after the other; None between passes) and generator (the state now of
+        the loader's own one; that of the default generator is the program's to save).
 
         >>> import tilegrad as tg
         >>> loader = tg.data.DataLoader(range(6), 2, shuffle=True, generator=1)
@@ -296,12 +299,12 @@ class DataLoader:
         >>> [b.tolist() for b in other] == rest
         True
         """
-        at, source = self._resume or self._pass, self._source()
+        at, (_, *own) = self._resume or self._pass, self._sources()
         return {
             "epoch": at.epoch + at.over,
             "batch": 0 if at.over else at.batch,
-            "start": None if at.over else at.start,
-            "generator": None if source is default_generator else source.get_state(),
+            "start": None if at.over else ops.cat(list(at.start)),
+            "generator": own[0].get_state() if own else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -311,18 +314,18 @@ class DataLoader:
         """
         try:
             epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
-            start, generator = state["start"], state["generator"]
-            for s in (start, generator):
-                if s is not None:
-                    Generator().set_state(s)
-            if min(epoch, batch) < 0 or epoch >= 2**62 or (start is None and batch):
+            start = [] if state["start"] is None else list(state["start"].reshape(-1, 16))
+            generator = state["generator"]
+            for s in (*start, *([] if generator is None else [generator])):
+                Generator().set_state(s)
+            if min(epoch, batch) < 0 or epoch >= 2**62 or (batch and not start):
                 raise TgValueError(f"epoch {epoch}, batch {batch}")
-            source = self._source()
-            if (generator is None) != (source is default_generator):
+            _, *own = self._sources()
+            if (generator is None) == bool(own) or len(start) not in (0, 1 + len(own)):
                 raise TgValueError("one has a generator of its own, the other does not")
-        except (KeyError, TypeError, TgValueError) as e:
+        except (KeyError, TypeError, AttributeError, ValueError) as e:
             raise StateError(f"DataLoader: not the state of such a loader: {e!r}") from None
         if generator is not None:
-            source.set_state(generator)
+            own[0].set_state(generator)
         self._pass = _Pass(epoch - 1)
-        self._resume = None if start is None else _Pass(epoch, start, batch, over=False)
+        self._resume = _Pass(epoch, start, batch, over=False) if start else None

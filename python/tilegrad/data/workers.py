@@ -33,7 +33,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes, kernels
-from ..device import set_num_threads
 from ..errors import WorkerError
 from ..generator import Generator, drawing_from
 from .sampler import BatchSampler
@@ -251,12 +250,14 @@ def _serve(conn: Connection, work: Work, dtype: Any) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if os.sched_getscheduler(0) == os.SCHED_OTHER:
         # Else a worker that wakes up takes the core of the thread that sent it a task.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     for end in list(_ends):
         end.close()
-    set_num_threads(1)
+    if hasattr(kernels.host, "set_num_threads"):  # the reference kernels have no threads
+        kernels.host.set_num_threads(1)
     dtypes.set_default_dtype(dtype)
     where = f"DataLoader: raised in worker {work.info.id} (process {os.getpid()})"
     slots = _Slots(conn)
@@ -290,7 +291,12 @@ class ProcessWorker:
         with warnings.catch_warnings():
             # Python warns of forks beside threads; those of the kernels are guarded.
             warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
-            self.process.start()
+            # The child inherits the mask, until it ignores the signal.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self.process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self.poll = select.poll()
         for file in (self.conn, self.process.sentinel):
@@ -310,7 +316,7 @@ class ProcessWorker:
                 fd = recv_handle(self.conn)
                 self.maps[slot] = np.frombuffer(mmap.mmap(fd, 0), np.uint8)
                 os.close(fd)
-        except (EOFError, OSError):
+        except (EOFError, OSError, RuntimeError):  # no message, or half of one
             self.process.join(1)
             code = self.process.exitcode
             how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit {code}"
@@ -366,12 +372,16 @@ class Team:
     def batches(self, tasks: Iterator[Task], timeout: float | None) -> Iterator[Any]:
         """The batches of the tasks, in order; those ahead are under way when this returns."""
         self.passes += 1
-        for w in self.workers:
-            w.drain()
         waiting: deque[Any] = deque()
-        for _ in range(self.ahead):
+        try:
             for w in self.workers:
-                self._give(w, tasks, waiting)
+                w.drain()
+            for _ in range(self.ahead):
+                for w in self.workers:
+                    self._give(w, tasks, waiting)
+        except BaseException:
+            self.close()
+            raise
         return self._received(tasks, waiting, timeout, self.passes)
 
     @staticmethod
@@ -398,10 +408,9 @@ class Team:
                     self._give(worker, tasks, waiting)
                     yield value
                     del value
-        except WorkerError:
+        except GeneratorExit:
+            raise
+        except BaseException:
             if self.passes == mine:
                 self.close()
-            raise
-        except KeyboardInterrupt:
-            self.close()
             raise
