@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import uint8
+from ..errors import DataError, StateError
 from ..generator import Generator, default_generator
 from ..tensor import Tensor, from_numpy, tensor
 from .checkpoint import JSON_NAME, load_checkpoint, save_checkpoint
@@ -92,20 +93,24 @@ def load(folder: Path, trainer: Any, p: Progress, loader: Any) -> tuple[list[Any
     returns what ``save`` took as begin and best, empty where there is no checkpoint."""
     if not (folder / JSON_NAME).exists():
         return [], {}
-    parts = trainer.model, trainer.optimizer, trainer.scheduler
-    found = load_checkpoint(folder, *parts)
-    info = found.info["trainer"]
-    for name in _COUNTS:
-        setattr(p, name, info[name])
-    p.epoch, p.losses = found.epoch, found.extra["losses"].tolist()
-    scale = trainer.steps.scale
-    if scale is not None and info["scale"] is not None:
-        scale.value, scale.good = info["scale"]
-    if info["loader"] is not None:
-        state = {k: tensor(v, dtype=uint8) if isinstance(v, list) else v
-                 for k, v in info["loader"].items()}  # fmt: skip
-        loader.load_state_dict(state)
-    set_streams(loader, info["now"])
+    found = load_checkpoint(folder, trainer.model, trainer.optimizer, trainer.scheduler)
+    info = found.info.get("trainer")
+    if not isinstance(info, dict):
+        raise StateError(f"Trainer.fit: the checkpoint in {str(folder)!r} is not one of a Trainer")
+    try:
+        for name in _COUNTS:
+            setattr(p, name, info[name])
+        p.epoch, p.losses = found.epoch, found.extra["losses"].tolist()
+        scale = trainer.steps.scale
+        if scale is not None and info["scale"] is not None:
+            scale.value, scale.good = info["scale"]
+        if info["loader"] is not None:
+            state = {k: tensor(v, dtype=uint8) if isinstance(v, list) else v
+                     for k, v in info["loader"].items()}  # fmt: skip
+            loader.load_state_dict(state)
+        set_streams(loader, info["now"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise DataError(f"Trainer.fit: the checkpoint in {str(folder)!r} is damaged: {e!r}") from e
     best: dict[str, Tensor] = {
         k.removeprefix("best."): v for k, v in found.extra.items() if k.startswith("best.")
     }

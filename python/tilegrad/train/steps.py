@@ -78,7 +78,9 @@ class Steps:
         def forward(*inputs: Any) -> Any:
             if half is None:
                 return model(*inputs)
-            weights = {name: narrow(p) for name, p in model.named_parameters()}
+            once = {id(p): narrow(p) for p in model.parameters()}  # tied weights stay tied
+            named = model.named_parameters(remove_duplicate=False)
+            weights = {name: once[id(p)] for name, p in named}
             return each(wide, functional_call(model, weights, each(narrow, inputs)))
 
         def backward(factor: Any, *batch: Any) -> Any:
