@@ -187,6 +187,19 @@ def test_options():
     assert chosen.settings({"hidden": 5}, quick=True)["hidden"] == 5
 
 
+def test_options_stand_anywhere(folder, tmp_path, capsys):
+    args = ["train", "mlp", "hidden=9", "--epochs", "1", "limit=90", "--quick"]
+    named = ["--data", str(folder), "batch=30", "--out", str(tmp_path)]
+    assert cli.main([*args, *named]) == 0
+    assert "epochs=1, lr=0.05, batch=30, hidden=9, " in capsys.readouterr().out
+    assert recipes.load(tmp_path)[1]["options"]["limit"] == 90
+    with pytest.raises(SystemExit):
+        cli.main([*args, "--epoch-count", "3"])
+    with pytest.raises(SystemExit):
+        cli.main(["info", "limit=3"])
+    assert "unrecognized arguments: limit=3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "args, message",
     [
@@ -221,8 +234,9 @@ def test_without_matplotlib(folder, tmp_path, capsys, monkeypatch):
     assert recipes.load(tmp_path)[1]["recipe"] == "logistic"
 
 
-def test_interrupted(folder, tmp_path, capsys, monkeypatch):
-    """The running batch is finished; what there is is measured and saved."""
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Ctrl-C in the second epoch of logistic."""
     chosen = recipes.RECIPES["logistic"]
 
     def prepare(options, path):
@@ -230,12 +244,28 @@ def test_interrupted(folder, tmp_path, capsys, monkeypatch):
         task.callback = lambda p: p.steps == 5 and signal.raise_signal(signal.SIGINT)
         return task
 
-    monkeypatch.setitem(recipes.RECIPES, "logistic", replace(chosen, prepare=prepare))
-    args = ["train", "logistic", "--data", str(folder), "--out", str(tmp_path), "--quick"]
-    assert cli.main(args) == 130
+    with monkeypatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "logistic", replace(chosen, prepare=prepare))
+        yield patch
+
+
+def test_interrupted(folder, tmp_path, capsys, interrupted):
+    """The running batch is finished; what there is is measured and saved. With --resume another run
+    goes on, and ends like one never interrupted."""
+    args = ["train", "logistic", "--data", str(folder), "--quick"]
+    out = ["--out", str(tmp_path / "a"), "--resume"]
+    assert cli.main([*args, *out]) == 130
     assert "stopped early: 1.25 epochs" in capsys.readouterr().out
-    model, info = recipes.load(tmp_path)
+    model, info = recipes.load(tmp_path / "a")
     assert info["figures"]["test error"] >= 0 and model.weight.abs().sum().item() > 0
+    early = demo.weights_hash(model)
+    interrupted.undo()
+    ends = []
+    for more in (out, out, ["--out", str(tmp_path / "b")]):  # goes on; has ended; never stopped
+        assert cli.main([*args, *more]) == 0
+        ends.append(demo.weights_hash(recipes.load(more[1])[0]))
+    assert ends[0] == ends[1] == ends[2] != early
+    assert not (tmp_path / "b" / "run").exists()
 
 
 def test_load_refuses(folder, tmp_path):

@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int)
     p.add_argument("--threads", type=_positive)
     p.add_argument("--quick", action="store_true", help="a trial run of seconds")
+    p.add_argument("--resume", action="store_true", help="keep the state of the run, go on from it")
     p.set_defaults(run=_train)
 
     p = commands.add_parser("check", help="run the case tables against the NumPy reference here")
@@ -82,7 +83,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0, 1 for an error, 2 for wrong arguments, 130 when
     interrupted."""
-    args = parser().parse_args(argv)
+    top = parser()
+    args, rest = top.parse_known_args(argv)
+    if args.command == "train" and not any(text.startswith("-") for text in rest):
+        args.overrides += rest  # argparse finds positional arguments in one place only
+    elif rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         threads = getattr(args, "threads", None)
         if threads is not None and hasattr(kernels.host, "set_num_threads"):
@@ -142,7 +148,8 @@ def _train(args: argparse.Namespace) -> int:
         overrides[name] = value
     named = {k: getattr(args, k) for k in ("epochs", "lr", "batch", "seed")}
     overrides.update({k: v for k, v in named.items() if v is not None})
-    return 130 if run(args.recipe, args.data, args.out, overrides, args.quick).stopped else 0
+    result = run(args.recipe, args.data, args.out, overrides, args.quick, args.resume)
+    return 130 if result.stopped else 0
 
 
 def _check(args: argparse.Namespace) -> int:

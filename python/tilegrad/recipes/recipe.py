@@ -146,14 +146,16 @@ class Result:
 
 def run(
     name: str, data: Any = None, out: Any = None, overrides: dict[str, Any] | None = None,
-    quick: bool = False,
+    quick: bool = False, resume: bool = False,
 ) -> Result:  # fmt: skip
     """Trains a recipe, prints its figure beside the published ones, and saves pictures and a
     checkpoint in the folder out, train_NAME by default.
 
     data: the file or folder with the data of the recipe; None for those that bring their own.
-    overrides: options by name. quick: small enough for a trial in seconds. The same options give
-    the same weights, bit for bit. Raises ValueError, FileNotFoundError, DataError, PackageError.
+    overrides: options by name. quick: small enough for a trial in seconds. resume: the state of the
+    run is kept in out/run, and a run whose state is there goes on from it, with the same options.
+    The same options give the same weights, bit for bit, interrupted or not. Raises ValueError,
+    FileNotFoundError, DataError, PackageError.
 
     >>> result = run("mlp", overrides={"epochs": 1}, quick=True)  # doctest: +ELLIPSIS
     mlp: one hidden layer of 800 units on MNIST
@@ -168,7 +170,7 @@ def run(
     ops.manual_seed(options["seed"])
     model = chosen.build(options, task.facts)
     _print_head(chosen, task, options, model)
-    trainer, stopped = _fit(model, task, options)
+    trainer, stopped = _fit(model, task, options, folder / "run" if resume else None)
     p = trainer.state
     ops.manual_seed(options["seed"])
     figures = task.measure(model)
@@ -201,7 +203,16 @@ def load(folder: Any) -> tuple[nn.Module, dict[str, Any]]:
     return model.eval(), info
 
 
-def _fit(model: nn.Module, task: Task, options: Options) -> tuple[Trainer, bool]:
+class _Cycle(optim.lr_scheduler.OneCycleLR):
+    """Behind its last step the straight line down would pass 0."""
+
+    def get_lr(self) -> list[float]:
+        return [max(lr, 0.0) for lr in super().get_lr()]
+
+
+def _fit(
+    model: nn.Module, task: Task, options: Options, state: Path | None
+) -> tuple[Trainer, bool]:
     stream = Generator().manual_seed(options["seed"])
     train = task.train
     if isinstance(train, tuple):
@@ -216,7 +227,7 @@ def _fit(model: nn.Module, task: Task, options: Options) -> tuple[Trainer, bool]
     optimizer = make([p for p in model.parameters() if p.requires_grad])
     schedule = None
     if not task.constant:
-        schedule = optim.lr_scheduler.OneCycleLR(
+        schedule = _Cycle(
             optimizer, options["lr"], options["epochs"] * len(loader), pct_start=0.2,
             anneal_strategy="linear", cycle_momentum=False,
         )  # fmt: skip
@@ -228,7 +239,7 @@ def _fit(model: nn.Module, task: Task, options: Options) -> tuple[Trainer, bool]
             task.callback(p)
             p.stop = p.stop or asked.is_set()
 
-        trainer.fit(loader, options["epochs"], callback=callback)
+        trainer.fit(loader, options["epochs"], callback=callback, checkpoint=state)
     return trainer, asked.is_set()
 
 
