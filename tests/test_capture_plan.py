@@ -248,6 +248,17 @@ def test_batch_norm_without_weights_and_what_else_is_read():
     assert "batch_norm+relu" not in training(Read, (2, 3, 4, 4))
 
 
+def test_gradients_that_are_added_first():
+    """Of large blocks: the sum of two gradients and the gradient of the ReLU are one chain."""
+    text = training(
+        lambda: nn.Sequential(Block(4, 4, 1), Block(4, 4, 1)), (4, 4, 70, 70), threads=2, steps=3
+    )
+    lines = text.splitlines()
+    chained = [i for i, line in enumerate(lines) if line.startswith("relu_grad ")]
+    assert chained and all("@block" in lines[i - 1] and "@block" in lines[i] for i in chained)
+    assert "relu_grad+batch_norm_grad" in text
+
+
 def test_a_residual_that_changes_in_between():
     bn = nn.BatchNorm1d(3).eval()
 

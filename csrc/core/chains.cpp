@@ -10,7 +10,6 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kSmallest = 1 << 16;  // elements: smaller arrays stay in the caches anyway
 constexpr int64_t kBlock = 1 << 12, kGrain = 8;
 constexpr int kMostViews = 64;
 
@@ -27,7 +26,7 @@ bool all_zero(const View& v) {
 
 bool fits(const Step& s, const View* v) {
   if (!is_elementwise(s.kernel)) return false;
-  if (v[0].size() < kSmallest || !without_gaps(v[0])) return false;
+  if (v[0].size() < kSmallestChain || !without_gaps(v[0])) return false;
   for (int k = 0; k < s.count; ++k)  // integers divide by zero, and threads must not throw
     if (!is_float(v[k].dtype) && v[k].dtype != DType::b1) return false;
   for (int k = 1; k < s.count; ++k)
@@ -123,7 +122,6 @@ std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector
       continue;
     }
     const bool joins = now.last >= now.first && now.size == v[0].size() &&
-                       s.arithmetic == steps[size_t(now.last)].arithmetic &&
                        lies_as(views[steps[size_t(now.first)].views], v[0]) &&
                        count + s.count <= kMostViews && in_step(s);
     if (!joins) {
@@ -139,12 +137,16 @@ std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector
 
 bool run_chain(const Chain& chain, const std::vector<Step>& steps, const std::vector<View>& views,
                const std::vector<int>& buffer_of_view, const std::vector<Buffer>& buffers,
-               const char* params, size_t unit) {
+               const char* params, size_t unit, FpMode plain) {
+  const FpMode flushing = plain.flushing();
   std::atomic<bool> ok{true};
   parallel_for(ceil_div(chain.size, kBlock), kGrain, [&](int64_t begin, int64_t end) {
     constexpr int64_t kBytes = kBlock * 8;
     char* const memory = static_cast<char*>(pool_allocate(size_t(chain.blocks * kBytes)));
     if (memory == nullptr) return ok.store(false);
+    const FpMode before = FpMode::current();
+    Arithmetic mode = Arithmetic::exact;
+    plain.apply();
     View part[kMostViews];
     for (int64_t b = begin; b < end; ++b) {
       const int64_t from = b * kBlock, n = std::min(kBlock, chain.size - from);
@@ -161,9 +163,14 @@ bool run_chain(const Chain& chain, const std::vector<Step>& steps, const std::ve
           part[k].shape[0] = n;
           part[k].strides[0] = step;
         }
+        if (s.arithmetic != mode) {
+          mode = s.arithmetic;
+          (mode == Arithmetic::floating ? flushing : plain).apply();
+        }
         s.call(s.kernel, params + s.params * unit, part);
       }
     }
+    before.apply();
     pool_free(memory);
   });
   return ok;

@@ -3,9 +3,12 @@
 #pragma once
 #include <vector>
 
+#include "core/fp_mode.h"
 #include "core/recording.h"
 
 namespace tg {
+
+constexpr int64_t kSmallestChain = 1 << 16;  // elements: smaller arrays stay in the caches anyway
 
 struct Chain {
   int first, last;  // calls
@@ -30,9 +33,10 @@ std::vector<Chain> find_chains(const std::vector<Step>& steps, const std::vector
                                const std::vector<int>& buffer_of_view,
                                const std::vector<int64_t>& cuts, std::vector<Buffer>* buffers);
 
-// params: of all calls, in units. False when there is no memory for the blocks.
+// params: of all calls, in units. plain: what does not flush denormals. False when there is no
+// memory for the blocks.
 bool run_chain(const Chain& chain, const std::vector<Step>& steps, const std::vector<View>& views,
                const std::vector<int>& buffer_of_view, const std::vector<Buffer>& buffers,
-               const char* params, size_t unit);
+               const char* params, size_t unit, FpMode plain);
 
 }  // namespace tg

@@ -411,7 +411,7 @@ class Plan : public Keeping {
         if (chain < chains_.size() && chains_[chain].first == i) {
           const auto begin = Clock::now();
           if (!run_chain(chains_[chain], steps_, views_, buffer_of_view_, buffers_,
-                         reinterpret_cast<const char*>(params_.data()), sizeof(Unit)))
+                         reinterpret_cast<const char*>(params_.data()), sizeof(Unit), plain))
             fail(ErrorKind::memory, "capture: no memory for the blocks of a chain");
           if (timing_)
             seconds_[size_t(i)] = std::chrono::duration<double>(Clock::now() - begin).count();

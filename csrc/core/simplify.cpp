@@ -164,6 +164,17 @@ class Folding {
     }
     return true;
   }
+  // Whether call i will be run block by block with the one before it, which spares more memory.
+  bool follows(int i) {
+    const Node n = node(i);
+    int m = i - 1;
+    while (m >= 0 && r_.steps_[size_t(m)].call == nullptr) --m;
+    if (m < 0 || n.views[0].size() < kSmallestChain || !is_elementwise(node(m).kernel))
+      return false;
+    const int to = node(m).buffers[0];
+    return to >= 0 && touches(to).size() == 2 && touches(to).back() == i && lie_alike(node(m)) &&
+           lies_as(node(m).views[0], n.views[0]);
+  }
   static bool once(const Node& n, int buffer) {
     return std::count(n.buffers, n.buffers + n.count, buffer) == 1;
   }
@@ -217,7 +228,7 @@ class Folding {
     const Node b = node(i);
     const bool shared = r_.buffers_[size_t(made)].output >= 0 || touches(made).size() > 2;
     if (!is_elementwise(b.kernel) || !lie_alike(b) || b.buffers[0] != made ||
-        !makes(i, a.views[row.input], made) || !unchanged(i, j))
+        !makes(i, a.views[row.input], made) || !unchanged(i, j) || follows(i))
       return;
     leave(a, j);
     leave(b, i);
