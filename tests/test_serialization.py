@@ -284,6 +284,7 @@ def test_damage_is_found(header):
         b'{"a\xff": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}',
         '{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}'.encode("utf-16"),
         b'{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, Infinity]}}',
+        b'{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2], "more": NaN}}',
         b"[" * 100_000,
         b'{"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, ' + b"9" * 5000 + b"]}}",
     ],
