@@ -71,10 +71,9 @@ class Plan : public Keeping {
   ~Plan() { pool_free(memory_); }
 
   // sources: (array, argument or -1, tensor or None, whether it is its gradient, whether the tensor
-  // is a leaf that requires grad) in the order of precedence. outputs: arrays made by recorded
-  // calls. streams: key, offset and blocks used of every generator. guards: a cell or a dict, the
-  // key, what is there. cuts: where Python is called between two calls. inference: see kept.h.
-  // Returns which of the sources are looked up.
+  // is a leaf that requires grad) in the order of precedence. outputs: arrays that calls made.
+  // streams: key, offset and blocks used of every generator. guards: a cell or a dict, the key, its
+  // value. cuts: where Python is called. inference: see kept.h. Returns the sources to look up.
   py::list finish(const py::list& sources, const py::list& outputs, const py::list& streams,
                   const py::list& guards, std::vector<int64_t> cuts, bool inference) {
     for (py::handle item : sources) {
