@@ -1,7 +1,5 @@
 // Pooling: neighbouring lanes hold neighbouring outputs (or channels), one tap of the window at a
 // time, in row-major order of the window.
-#include <algorithm>
-
 #include "cpu/isa/row_extreme.h"
 #include "cpu/isa/row_shuffle.h"
 
@@ -115,7 +113,7 @@ TG_INLINE void max_of_rows(const MaxTaps& a) {
   // which put right what was written there.
   int64_t whole = n < N ? 0 : a.rows;
   if (n < N && a.x_row > 0)
-    whole = a.rows - std::max((N - 1) / n, ((N - n) * step - 1) / a.x_row + 1);
+    whole = smaller(a.rows - (N - 1) / n, a.rows - 1 - ((N - n) * step - 1) / a.x_row);
   for_rows<C, I>(a, [&](int64_t r, const char* x, int64_t place, C* y, I* index) {
     if (r >= whole) return max_of_lanes<S, T, C, I>(a, offset, lane, x, place, int(n), y, index);
     for (int64_t i = 0; i < n; i += N) {
