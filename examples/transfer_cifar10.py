@@ -1,41 +1,32 @@
-"""Transfer learning on CIFAR-10: ``python examples/transfer_cifar10.py ARCHIVE [--quick]``.
+"""Transfer learning on CIFAR-10: ``python examples/transfer_cifar10.py FOLDER [--quick]``.
 
 A small convolutional network learns eight of the ten classes and is saved. Loaded into a new
 model, frozen, and with a new last layer it learns the other two, ship and truck, from a few images
-of each. Beside it the same network learns the two from these images alone. ARCHIVE is a zip file
-with one folder of images per class under ``train/`` and ``test/``; ``--quick`` takes fewer images
-and passes.
+of each. Beside it the same network learns the two from these images alone. FOLDER is whatever
+``tilegrad.data.CIFAR10`` reads, an archive too; ``--quick`` takes fewer images and passes.
 """
 
 import argparse
-import io
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import tilegrad as tg
 import tilegrad.nn as nn
 import tilegrad.nn.functional as F
-from tilegrad.utils.data import DataLoader, TensorDataset
+from tilegrad.data import CIFAR10, DataLoader, TensorDataset
 
 NEW = ("ship", "truck")
 FEW = (5, 20)  # images per new class
 
 
-def images(archive, part, limit):
+def images(folder, train, limit):
     """Images (N, 3, 32, 32) in [-1, 1] per class of a part, at most limit of each."""
-    found = {}
-    with zipfile.ZipFile(archive) as z:
-        for name in sorted(z.namelist()):
-            where, _, rest = name.partition("/")
-            kind, _, file = rest.partition("/")
-            if where == part and file and len(found.setdefault(kind, [])) < limit:
-                with Image.open(io.BytesIO(z.read(name))) as picture:
-                    found[kind].append(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
-    return {kind: np.stack(x).astype(np.float32) / 127.5 - 1 for kind, x in found.items()}
+    data = CIFAR10(folder, train)
+    x, y = data.images.numpy(), data.labels.numpy()
+    kinds = enumerate(data.classes)
+    return {kind: x[y == i][:limit].astype(np.float32) / 127.5 - 1 for i, kind in kinds}
 
 
 def dataset(pictures, kinds):
@@ -90,11 +81,11 @@ def transferred(file, classes):
     return model
 
 
-def main(archive, quick=False, file="cifar10_eight.safetensors"):
+def main(folder, quick=False, file="cifar10_eight.safetensors"):
     start = time.perf_counter()
     tg.manual_seed(0)
     limit, passes, draws, steps = (200, 2, 2, 20) if quick else (2000, 4, 5, 60)
-    pictures, unseen = images(archive, "train", limit), images(archive, "test", limit)
+    pictures, unseen = images(folder, True, limit), images(folder, False, limit)
     old = [kind for kind in sorted(pictures) if kind not in NEW]
     print(f"images read: {time.perf_counter() - start:.0f} s")
 
@@ -128,7 +119,7 @@ def main(archive, quick=False, file="cifar10_eight.safetensors"):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("archive")
+    parser.add_argument("folder")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    main(args.archive, args.quick)
+    main(args.folder, args.quick)

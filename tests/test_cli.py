@@ -284,7 +284,7 @@ def test_example_transfer(small_cifar10, tmp_path, capsys):
     trained = [k for k, p in model.named_parameters() if p.requires_grad]
     assert trained == ["14.weight", "14.bias"] and model[-1].weight.shape == (2, 96)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    data = parts["dataset"](parts["images"](small_cifar10, "train", 4), parts["NEW"])
+    data = parts["dataset"](parts["images"](small_cifar10, True, 4), parts["NEW"])
     parts["train"](model, data, 2, 4, 0.01, frozen=True)
     changed = [k for k, v in model.state_dict().items() if (v != before[k]).any()]
     assert changed == trained
