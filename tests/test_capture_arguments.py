@@ -1,5 +1,7 @@
 """capture: what arguments may be, and tensors that share memory."""
 
+import pytest
+
 import tilegrad as tg
 
 
@@ -67,6 +69,46 @@ def test_writing_into_arguments():
     found, expected = tg.arange(6).float(), tg.arange(6).float()
     assert g(found[1:5], found[:4]).item() == f(expected[1:5], expected[:4]).item()
     assert found.tolist() == expected.tolist()
+
+
+PAIR = (tg.ones(2),)
+
+
+def test_a_tuple_of_tensors_that_is_replaced(monkeypatch):
+    f = tg.capture(lambda x: x + PAIR[0])
+    assert f(tg.ones(2)).tolist() == [2, 2]
+    monkeypatch.setitem(globals(), "PAIR", (tg.ones(2) * 3,))
+    assert [f(tg.ones(2)).tolist() for _ in range(2)] == [[4, 4]] * 2
+
+
+def test_a_division_by_zero_nobody_reads():
+    def f(a, z):
+        a // z
+        return a + 1
+
+    run = tg.capture(f)
+    a = tg.tensor([4, 6])
+    assert run(a, tg.tensor([1, 2])).tolist() == [5, 7]
+    with pytest.raises(ZeroDivisionError):
+        run(a, tg.tensor([1, 0]))
+
+
+def test_a_returned_view_of_another_dtype():
+    class Holder(tg.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("buf", tg.arange(4).float())
+
+        def forward(self, x):
+            return self.buf[1:3], x + 1
+
+    holder = Holder()
+    run = tg.capture(holder)
+    assert run(tg.ones(1))[0].tolist() == [1, 2]
+    holder.buf.data = tg.arange(4).int()
+    for _ in range(2):
+        found = run(tg.ones(1))[0]
+        assert found.dtype == tg.int32 and found.tolist() == [1, 2]
 
 
 def test_a_function_without_kernels():

@@ -197,6 +197,29 @@ def test_a_result_used_elsewhere(make):
     assert any(n.startswith("batch_norm") for n in names(run))
 
 
+@pytest.mark.parametrize("layer", [lambda: nn.Conv2d(3, 8, 3, padding=1), lambda: nn.Linear(9, 9)])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
+def test_an_activation_before_the_norm(layer, activation):
+    layer = layer()
+    conv = isinstance(layer, nn.Conv2d)
+    norm = nn.BatchNorm2d(8) if conv else nn.BatchNorm1d(9)
+    module = lived(nn.Sequential(layer, activation(), norm))
+    run = tg.capture(module)
+    for _ in range(3):
+        x = tg.randn(2, 3, 9, 9) if conv else tg.randn(4, 9)
+        close(run(x), plain(module, x))
+    assert any(n.endswith("batch_norm") for n in names(run))
+
+
+def test_weights_that_share_memory():
+    module, weight = lived(nn.Conv2d(16, 16, 3, padding=1)), tg.randn(16, 16, 3, 3)
+    module.weight.data = weight
+    run, x = tg.capture(module), tg.randn(2, 16, 20, 20)
+    for _ in range(3):
+        close(run(x), plain(module, x))
+        weight.mul_(2.0)
+
+
 def test_training_mode():
     """Norms that follow their batches are never folded, nor are others beside them."""
     module = lived(nn.Sequential(nn.Conv2d(3, 8, 3), BN2(8), nn.Conv2d(8, 8, 3), BN2(8)))

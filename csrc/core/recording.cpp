@@ -89,9 +89,8 @@ void Recording::allocated(const void* block, size_t bytes, bool ours) {
     const auto line = py::module_::import("tilegrad.recording").attr("origin")();
     kind = line.is_none() ? Kind::constant : Kind::foreign;
     if (kind == Kind::foreign) {
-      const int before = label_;
-      at = label("numpy", line.cast<std::string>());
-      label_ = before;
+      labels_.push_back({"numpy", line.cast<std::string>()});
+      at = int(labels_.size()) - 1;
     }
   }
   add(kind, block, int64_t(bytes), at);

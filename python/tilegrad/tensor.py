@@ -243,7 +243,8 @@ class Tensor(Methods):
     def data(self, value: Tensor) -> None:
         if value.shape != self.shape and self._node is not None:
             raise ShapeError(f"data: expects shape {self.shape}, got {value.shape}")
-        self._array, self._version, self._share = value._array, value._version, value._share
+        other = value._view(value._array)
+        self._array, self._version, self._share = other._array, other._version, other._share
 
     def _add_hook(self, hook: Callable, sign: int) -> Handle:
         if self._node is None:

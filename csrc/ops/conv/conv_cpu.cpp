@@ -208,7 +208,8 @@ bool fold_next(const Node& call, const Node& next, int) {
 bool layer_axes(const void* params, const View*, int* result, int* weight) {
   *result = 1;
   *weight = 0;
-  return static_cast<const ConvParams*>(params)->op == ConvOp::forward;
+  const auto& p = *static_cast<const ConvParams*>(params);
+  return p.op == ConvOp::forward && p.then.kernel == nullptr;  // with it: not linear
 }
 
 // In a plan for inference: what the algorithm makes of a weight is kept. Another algorithm, which

@@ -188,6 +188,7 @@ BinaryCall checked_binary(const char* entry, int op, const View& a, const View& 
   return {id, defined(kernels().elementwise->binary(id, a.dtype), kBinary[op], a.dtype)};
 }
 void run_binary(const BinaryCall& call, const View& out, const View& a, const View& b) {
+  if (is_integer(b.dtype)) record_checks();  // see check_integer_operand
   run_elements(call.kernel, {out, like(a, out), like(b, out)}, 0, 0, cost_of(call.op),
                arithmetic_of(call.op));
 }

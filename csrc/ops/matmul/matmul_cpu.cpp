@@ -222,9 +222,10 @@ void run_matmul(const MatmulParams& params, const View (&views)[4], int64_t work
   run(matmul_kernel, params, views, work);
 }
 
-bool layer_axes(const void*, const View* v, int* result, int* weight) {
+bool layer_axes(const void* params, const View* v, int* result, int* weight) {
   *result = *weight = 1;
-  return v[0].ndim == 2;
+  const auto& p = *static_cast<const MatmulParams*>(params);
+  return v[0].ndim == 2 && p.way == 0 && p.then.kernel == nullptr;  // with it: not linear
 }
 
 // Stretched dimensions have no memory of their own, so that sizes may be far beyond it.

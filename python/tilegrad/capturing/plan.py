@@ -59,7 +59,7 @@ def _sharing(arguments: list[Tensor], known: list[Tensor]) -> set[int]:
 
 
 def _geometry(array: Any) -> tuple[Any, ...]:
-    return array.shape, array.strides
+    return array.dtype, array.shape, array.strides
 
 
 class Plan:
@@ -193,7 +193,7 @@ class Plan:
         if i < 0:
             self.bases.append((weakref.ref(t, self._gone), _geometry(base)))
         offset = array.ctypes.data - base.ctypes.data
-        return i, weakref.ref(t), (array.dtype, *_geometry(array), offset, array.flags.writeable)
+        return i, weakref.ref(t), (*_geometry(array), offset, array.flags.writeable)
 
     def _gradient(self, g: Any) -> tuple[int, Any]:
         """The place of an output and None, or -1 and a tensor from outside or None."""
