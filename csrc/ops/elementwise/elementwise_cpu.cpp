@@ -165,9 +165,14 @@ bool contains(const View& v, Test&& test) {
   return found;
 }
 
-// What integers cannot do is refused before anything is written.
-void check_integer_operand(Binary op, const View& b) {
-  if (!is_integer(b.dtype)) return;
+struct OperandParams {
+  Binary op;
+};
+
+// views: the second operand.
+void operand_kernel(const OperandParams& p, const View* views) {
+  const Binary op = p.op;
+  const View& b = views[0];
   if (op == Binary::floor_divide || op == Binary::remainder || op == Binary::fmod) {
     check(!contains(b, [](auto x) { return x == 0; }), ErrorKind::zero_division, kBinary[int(op)],
           ": division of ", dtype_name(b.dtype), " by zero: other contains 0");
@@ -176,6 +181,13 @@ void check_integer_operand(Binary op, const View& b) {
           "pow: ", dtype_name(b.dtype),
           " has no negative powers, but other contains one; use floats");
   }
+}
+
+// What integers cannot do is refused before anything is written, in a replay too.
+void check_integer_operand(Binary op, const View& b) {
+  if (is_integer(b.dtype) && (op == Binary::floor_divide || op == Binary::remainder ||
+                              op == Binary::fmod || op == Binary::pow))
+    run(operand_kernel, OperandParams{op}, {b}, b.size(), Arithmetic::exact);
 }
 
 struct BinaryCall {
@@ -188,7 +200,6 @@ BinaryCall checked_binary(const char* entry, int op, const View& a, const View& 
   return {id, defined(kernels().elementwise->binary(id, a.dtype), kBinary[op], a.dtype)};
 }
 void run_binary(const BinaryCall& call, const View& out, const View& a, const View& b) {
-  if (is_integer(b.dtype)) record_checks();  // see check_integer_operand
   run_elements(call.kernel, {out, like(a, out), like(b, out)}, 0, 0, cost_of(call.op),
                arithmetic_of(call.op));
 }
