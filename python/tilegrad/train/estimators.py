@@ -149,8 +149,8 @@ class Classifier(ClassifierMixin, _Network):
     function of the number of features and the number of outputs that makes the network instead (it
     may be a class); with it samples may have any shape. optimizer: "adam", "adamw", "rmsprop" or
     "sgd" (momentum 0.9). patience: training ends after so many epochs without a lower loss of the
-    part ``validation`` of the samples, and the best weights are restored. random_state: an int for the
-    same bits in every run.
+    part ``validation`` of the samples, and the best weights are restored. random_state: an int
+    for the same bits in every run.
 
     ``fit(X, y)``: X (samples, features) of float32, or float64 in which then all is computed; y
     (samples,) of any labels. ``predict(X)`` gives labels, ``predict_proba(X)`` (samples, classes).
