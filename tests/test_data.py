@@ -335,3 +335,40 @@ def test_utils_data_is_the_same():
 
     assert DataLoader is data.DataLoader and tg.utils.data.MNIST is data.MNIST
     assert {n for n in dir(data) if n[0] != "_"} == {n for n in dir(tg.utils.data) if n[0] != "_"}
+
+
+def test_a_seed_is_a_generator_everywhere():
+    g = tg.Generator().manual_seed
+    for make in (
+        lambda g: [s.indices for s in data.random_split(range(9), [4, 5], g)],
+        lambda g: list(data.RandomSampler(range(9), generator=g)),
+        lambda g: list(data.SubsetRandomSampler(range(9), g)),
+        lambda g: list(data.WeightedRandomSampler([1.0] * 9, 9, generator=g)),
+    ):
+        assert make(3) == make(np.int64(3)) == make(g(3)) != make(4)
+        with pytest.raises(TypeError, match="expected a Generator, a seed or None, got str"):
+            make("3")
+
+
+def test_an_overridden_getitem_is_used():
+    class Doubled(data.TensorDataset):
+        def __getitem__(self, i):
+            return (2 * super().__getitem__(i)[0],)
+
+    class Fast(Doubled):
+        def take(self, index):
+            return [tg.zeros(len(index))]
+
+    doubled = Doubled(tg.arange(4))
+    for form in (doubled, data.Subset(doubled, [0, 1, 2, 3]), data.random_split(doubled, [4])[0]):
+        (batch,) = data.DataLoader(form, 4)
+        assert sorted(batch[0].tolist()) == [0, 2, 4, 6]
+    assert next(iter(data.DataLoader(Fast(tg.arange(4)), 2)))[0].tolist() == [0.0, 0.0]
+
+
+def test_arrays_and_tensors_are_read_by_rows():
+    rows = np.arange(12).reshape(4, 3)
+    for form in (rows, tg.tensor(rows), data.Subset(rows, range(4)), data.Subset(tg.tensor(rows),
+                 range(4))):  # fmt: skip
+        assert [b.tolist() for b in data.DataLoader(form, 2)] == [rows[:2].tolist(),
+                                                                  rows[2:].tolist()]  # fmt: skip

@@ -118,3 +118,9 @@ def test_without_scikit_learn():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Classifier and Regressor are estimators of scikit-learn >= 1.6")
+
+
+def test_one_hidden_layer_by_its_width():
+    x, y = load_iris(return_X_y=True)
+    models = [Classifier(hidden, epochs=2, random_state=0).fit(x, y) for hidden in (8, (8,))]
+    assert (models[0].predict_proba(x) == models[1].predict_proba(x)).all()

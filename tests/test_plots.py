@@ -7,7 +7,7 @@ import pytest
 
 import tilegrad as tg
 from tilegrad import nn, optim, train
-from tilegrad.errors import PackageError
+from tilegrad.errors import PackageError, ShapeError
 from tilegrad.nn import functional as F
 from tilegrad.train import plots
 
@@ -63,6 +63,11 @@ def test_confusion():
         ValueError, match=r"expects counts \(classes, classes\), got shape \(3, 3\)"
     ):
         plots.confusion(counts, ["a"])
+    for wrong, classes in (([0, -1], None), ([0, 3], 2)):
+        with pytest.raises(ValueError, match="class indices must lie in 0 to"):
+            train.confusion_matrix([0, 1], wrong, classes)
+    with pytest.raises(ShapeError, match=r"got shapes \(2,\) and \(2, 2\)"):
+        train.confusion_matrix([0, 1], np.zeros((2, 2)))
 
 
 def test_filters():

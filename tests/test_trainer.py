@@ -180,7 +180,7 @@ def test_data_in_any_form():
     x, y = blobs()
     whole = data.TensorDataset(x, y)
     expected = trainer().evaluate((x, y), batch_size=16)
-    for form in (whole, data.DataLoader(whole, 16), (x.numpy(), y.numpy()), [x, y],
+    for form in (whole, data.DataLoader(whole, 16), (x.numpy(), y.numpy()),
                  data.Subset(whole, range(40)), list(data.DataLoader(whole, 16))):  # fmt: skip
         assert trainer().evaluate(form, batch_size=16) == expected
     outputs = [trainer().predict(form) for form in (x, x.numpy(), (x,), whole, [(x, y)])]
@@ -424,9 +424,12 @@ def test_refusals(tmp_path):
         Trainer(network(), F.cross_entropy, None, metrics={"loss": accuracy})
     t = trainer()
     for options, text in (
-        ({"epochs": -1}, "epochs must not be negative, got -1"),
+        ({"epochs": -1}, "epochs must be an integer and not be negative, got -1"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
-        ({"monitor": "f1"}, r"monitor must be 'loss' or one of the metrics \['accuracy'\], got"),
+        ({"monitor": "f1"}, r"monitor must be 'loss' or one of the metrics \['accuracy'\], with"),
+        ({"epochs": 1.5}, "epochs must be an integer"),
+        ({"monitor": "validation_loss"}, "only where there is validation"),
+        ({"validation": 0}, "a fraction between 0 and 1, got 0"),
         ({"mode": "up"}, "mode must be 'min' or 'max', got 'up'"),
         ({"checkpoint_every": 1}, "needs a checkpoint folder"),
         ({"checkpoint_every": 0, "checkpoint": tmp_path}, "at least 1"),

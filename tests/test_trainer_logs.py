@@ -42,8 +42,22 @@ def test_progress_lines(capsys):
         bar(p)
         p.epoch, p.batch, bar.every = 1, 3, 0.0
         bar(p)
-        assert [t.completed for t in bar.bar.tasks] == [10, 3]
-    capsys.readouterr()
+        assert [t.completed for t in bar.bar.tasks] == [3]
+    assert "epoch 1/2  loss 0.5000  accuracy 0.9000" in capsys.readouterr().out
+
+
+def test_a_line_per_epoch_without_a_length(capsys):
+    tg.manual_seed(0)
+    model, batch = nn.Linear(2, 2), (tg.randn(4, 2), tg.tensor([0, 1, 1, 0]))
+
+    class Batches:
+        def __iter__(self):
+            return iter([batch, batch])
+
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    train.Trainer(model, nn.functional.cross_entropy, optimizer, progress=True).fit(Batches(), 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:18] for line in lines] == ["epoch 1/2  batch 2", "epoch 2/2  batch 2"]
 
 
 def test_a_terminal_line_is_rewritten():

@@ -90,6 +90,17 @@ class _Default(Generator):
 
 
 default_generator: Generator = _Default()
+
+
+def as_generator(generator: Any) -> Generator | None:
+    """A Generator, or the one of a seed; None stays None. Raises TypeError for anything else."""
+    if isinstance(generator, (int, np.integer)):
+        return Generator().manual_seed(int(generator))
+    if generator is None or isinstance(generator, Generator):
+        return generator
+    raise TypeError(f"expected a Generator, a seed or None, got {type(generator).__name__}")
+
+
 """What random functions draw from unless a generator is given."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from .. import kernels, ops
 from ..errors import IndexError as TgIndexError
 from ..errors import ShapeError
 from ..errors import ValueError as TgValueError
+from ..generator import as_generator
 from ..tensor import Tensor
 
 
@@ -28,8 +29,19 @@ class Dataset:
 
     def take(self, index: np.ndarray) -> list[Tensor] | None:
         """The samples at the positions index, stacked by field, if that needs no loop over samples;
-        None where the DataLoader has to collect and collate them."""
+        None where the DataLoader has to collect and collate them. A class that defines
+        ``__getitem__`` anew without ``take`` is read sample by sample."""
         return None
+
+
+def taker(dataset: Any) -> Callable[[np.ndarray], Any] | None:
+    """The ``take`` of a Dataset, where it stands for the ``__getitem__`` in use."""
+    for kind in type(dataset).__mro__ if isinstance(dataset, Dataset) else ():
+        if "take" in vars(kind):
+            return dataset.take  # type: ignore[no-any-return]
+        if "__getitem__" in vars(kind):
+            break
+    return None
 
 
 class IterableDataset(Dataset):
@@ -131,12 +143,13 @@ class Subset(Dataset):
         return self._at.size
 
     def take(self, index: np.ndarray) -> list[Tensor] | None:
-        whole = getattr(self.dataset, "take", None)
+        whole = taker(self.dataset)
         return None if whole is None else whole(self._at[index])
 
 
 def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) -> list[Subset]:
-    """Subsets of the given lengths (or fractions that add up to 1), drawn without repetition.
+    """Subsets of the given lengths (or fractions that add up to 1), drawn without repetition from
+    generator (a Generator, a seed, or None for the default one).
 
     >>> import tilegrad as tg
     >>> [len(s) for s in tg.data.random_split(range(10), [0.8, 0.2])]
@@ -151,6 +164,6 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
         counts = [int(c) for c in lengths]
         if sum(counts) != n or min(counts, default=0) < 0:
             raise TgValueError(f"random_split: lengths {list(lengths)} do not add up to {n}")
-    order = ops.randperm(n, generator=generator).numpy()
+    order = ops.randperm(n, generator=as_generator(generator)).numpy()
     ends = list(itertools.accumulate(counts))
     return [Subset(dataset, order[e - c : e].tolist()) for c, e in zip(counts, ends, strict=True)]

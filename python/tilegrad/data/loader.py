@@ -15,10 +15,10 @@ import numpy as np
 from .. import ops
 from ..errors import StateError
 from ..errors import ValueError as TgValueError
-from ..generator import Generator, default_generator
+from ..generator import Generator, as_generator, default_generator
 from ..ops.conv import per_axis
 from ..tensor import Tensor, tensor
-from .dataset import IterableDataset
+from .dataset import IterableDataset, taker
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .workers import END, Fetcher, ProcessWorker, Task, Team, ThreadWorker, Work, WorkerInfo
 
@@ -154,8 +154,7 @@ class DataLoader:
             )
         if batch_size is not None:
             per_axis("DataLoader", "batch_size", batch_size, 1, 1)
-        if isinstance(generator, (int, np.integer)):
-            generator = Generator().manual_seed(int(generator))
+        generator = as_generator(generator)
         if sampler is None and not stream:
             sampler = (
                 RandomSampler(dataset, generator=generator)
@@ -199,7 +198,7 @@ class DataLoader:
         fetcher = Fetcher(
             self.dataset,
             self.collate_fn or (default_collate if self._batched else None),
-            None if self.collate_fn or not self._batched else getattr(self.dataset, "take", None),
+            None if self.collate_fn or not self._batched else taker(self.dataset),
             self.batch_size,
             self.drop_last,
             self._stream,
@@ -255,7 +254,7 @@ class DataLoader:
         """The pass that begins now, or goes on where load_state_dict said, and its tasks."""
         sources, resume = self._sources(), self._resume
         states = [g.get_state() for g in sources]
-        now = _Pass(self._pass.epoch + 1, states, over=False) if resume is None else resume
+        now = _Pass(self._pass.epoch + 1, states, over=False) if resume is None else replace(resume)
         for g, state in zip(sources, now.start, strict=True):
             g.set_state(state)
         indices: Iterator[Any] = itertools.repeat(None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import ops
 from ..errors import ValueError as TgValueError
-from ..generator import Generator
+from ..generator import Generator, as_generator
 from ..tensor import as_tensor
 
 
@@ -41,7 +41,9 @@ class RandomSampler(Sampler):
 
     replacement: every position is drawn from all. num_samples: how many positions a pass has, all
     of data_source unless given; without replacement one order follows the other. generator: a
-    Generator, or None for the default one. Raises ValueError unless num_samples is positive.
+    Generator, a seed, or None for the default one.
+
+    Raises ValueError unless num_samples is positive.
 
     >>> sorted(RandomSampler("abc"))
     [0, 1, 2]
@@ -57,7 +59,7 @@ class RandomSampler(Sampler):
         if num_samples is not None and num_samples <= 0:
             raise TgValueError(f"RandomSampler: num_samples must be positive, got {num_samples}")
         self.data_source, self.replacement = data_source, bool(replacement)
-        self.generator, self._count = generator, num_samples
+        self.generator, self._count = as_generator(generator), num_samples
 
     @property
     def num_samples(self) -> int:
@@ -90,7 +92,7 @@ class SubsetRandomSampler(Sampler):
     """
 
     def __init__(self, indices: Sequence[int], generator: Any = None) -> None:
-        self.indices, self.generator = indices, generator
+        self.indices, self.generator = indices, as_generator(generator)
 
     def __iter__(self) -> Iterator[int]:
         order = ops.randperm(len(self.indices), generator=self.generator).tolist()
@@ -120,7 +122,7 @@ class WeightedRandomSampler(Sampler):
                 f"got shape {self.weights.shape} and {num_samples}"
             )
         self.num_samples, self.replacement = num_samples, bool(replacement)
-        self.generator = generator
+        self.generator = as_generator(generator)
 
     def __iter__(self) -> Iterator[int]:
         drawn = ops.multinomial(

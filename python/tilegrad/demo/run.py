@@ -163,7 +163,7 @@ def demo(
     progress = trainer.state
     saved = str(run.save(out, progress))
     if progress.stop:
-        print(f"interrupted in epoch {progress.epoch + 1}; checkpoint: {saved}")
+        print(f"interrupted in epoch {min(progress.epoch + 1, epochs)}; checkpoint: {saved}")
         return 130
     inputs, targets = test.tensors
     outputs = trainer.predict(inputs, batch_size=500)

@@ -57,7 +57,7 @@ class _Network(BaseEstimator):
 
     def __init__(
         self,
-        hidden: tuple[int, ...] = (100,),
+        hidden: int | tuple[int, ...] = (100,),
         *,
         activation: str = "relu",
         dropout: float = 0.0,
@@ -122,7 +122,7 @@ class _Network(BaseEstimator):
         if self.module is not None:
             return self.module(inputs, outputs)
         layers: list[nn.Module] = []
-        for width in self.hidden:
+        for width in np.atleast_1d(self.hidden).tolist():
             layers += [nn.Linear(inputs, int(width)), ACTIVATIONS[self.activation]()]
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
@@ -144,13 +144,13 @@ class _Network(BaseEstimator):
 class Classifier(ClassifierMixin, _Network):
     """A network that tells classes apart, as an estimator of scikit-learn.
 
-    hidden: the widths of the hidden layers; activation: "relu", "tanh", "sigmoid", "gelu", "silu",
-    "elu" or "identity"; dropout: the probability behind each of them. module: a function of the
-    number of features and the number of outputs that makes the network instead (it may be a class);
-    with it samples may have any shape. optimizer: "adam", "adamw", "rmsprop" or "sgd" (momentum
-    0.9). patience: training ends after so many epochs without a lower loss of the part
-    ``validation`` of the samples, and the best weights are restored. random_state: an int for the
-    same bits in every run.
+    hidden: the widths of the hidden layers, or that of one; activation: "relu", "tanh", "sigmoid",
+    "gelu", "silu", "elu" or "identity"; dropout: the probability behind each of them. module: a
+    function of the number of features and the number of outputs that makes the network instead (it
+    may be a class); with it samples may have any shape. optimizer: "adam", "adamw", "rmsprop" or
+    "sgd" (momentum 0.9). patience: training ends after so many epochs without a lower loss of the
+    part ``validation`` of the samples, and the best weights are restored. random_state: an int
+    for the same bits in every run.
 
     ``fit(X, y)``: X (samples, features) of float32, or float64 in which then all is computed; y
     (samples,) of any labels. ``predict(X)`` gives labels, ``predict_proba(X)`` (samples, classes).

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,13 @@ def dataset_of(data: Any) -> Any:
     """The dataset that data is, or that its tensors make; None for batches."""
     if isinstance(data, (Tensor, np.ndarray)):
         data = (data,)
-    if (
-        isinstance(data, (tuple, list)) and data
-        and all(isinstance(t, (Tensor, np.ndarray)) for t in data)
-    ):  # fmt: skip
+    if isinstance(data, tuple) and any(isinstance(t, (Tensor, np.ndarray)) for t in data):
+        for i, t in enumerate(data):
+            if not isinstance(t, (Tensor, np.ndarray)):
+                raise TypeError(
+                    f"Trainer: field {i} of data is a {type(t).__name__}, expected a tensor or "
+                    "an array"
+                )
         return TensorDataset(*map(as_tensor, data))
     if isinstance(data, IterableDataset):
         return data
@@ -53,6 +58,10 @@ def split(data: Any, fraction: float) -> list[Any]:
             "Trainer: a fraction for validation needs a Dataset or tensors; of a "
             f"{type(data).__name__}, pass the validation data"
         )
+    if not 0 < fraction < 1:
+        raise TgValueError(
+            f"Trainer: validation must be data or a fraction between 0 and 1, got {fraction}"
+        )
     n = len(dataset)
     count = round(n * fraction)
     if not 0 < count < n:
@@ -69,11 +78,36 @@ def length_of(loader: Any) -> int:
 
 
 def fields_of(batch: Any) -> tuple[Any, ...]:
-    """The inputs of a batch, and last its target."""
-    if isinstance(batch, (tuple, list)):
-        return tuple(batch)
-    if isinstance(batch, Tensor):
-        return (batch,)
-    raise TypeError(
-        f"Trainer: a batch must be a tensor or a tuple (inputs, target), got {type(batch).__name__}"
-    )
+    """The inputs of a batch, and last its target where it has one."""
+    if isinstance(batch, (Tensor, np.ndarray)):
+        batch = (batch,)
+    if not isinstance(batch, (tuple, list)) or not batch:
+        raise TypeError(
+            "Trainer: a batch must be a tensor or a tuple (inputs, target), got "
+            f"{type(batch).__name__}"
+        )
+    if isinstance(batch[-1], Number) or getattr(batch[-1], "ndim", 1) == 0:
+        raise TgValueError(
+            "Trainer: the last field of a batch is one number; of single samples "
+            "pass DataLoader(data, batch_size)"
+        )
+    return tuple(as_tensor(f) if isinstance(f, np.ndarray) else f for f in batch)
+
+
+def pairs_of(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """The fields of batches, each of which must have a target."""
+    for fields in map(fields_of, batches):
+        if len(fields) < 2:
+            raise TgValueError("Trainer: a batch needs inputs and a target, got one field")
+        yield fields
+
+
+def again_and_again(loader: Any) -> Iterator[Any]:
+    """The batches of one pass after the other. Raises ValueError after an empty one."""
+    for passes in itertools.count():
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise TgValueError(f"Trainer: the data gave no batches in pass {passes + 1}")

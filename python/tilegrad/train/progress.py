@@ -93,6 +93,11 @@ class Silent:
             self.last = now
             self.show(p, last)
 
+    def end(self, p: Progress) -> None:
+        """To be called at the end of an epoch, whose length may not have been known."""
+        if p.batch != p.batches:
+            self.show(p, True)
+
     def show(self, p: Progress, last: bool) -> None:
         """Shows p, at the end of an epoch if last."""
 
@@ -117,7 +122,7 @@ class Plain(Silent):
 
 
 class Rich(Silent):
-    """A live progress bar per epoch."""
+    """A live progress bar of the epoch, below a line for each one before."""
 
     def __init__(self, rich_progress: Any) -> None:
         self.bar = rich_progress.Progress(
@@ -126,7 +131,7 @@ class Rich(Silent):
             rich_progress.TextColumn("{task.description}"),
         )
         self.task: Any = None
-        self.epoch = -1
+        self.epoch, self.line = -1, ""
 
     def __enter__(self) -> Any:
         self.bar.start()
@@ -138,9 +143,14 @@ class Rich(Silent):
     def show(self, p: Progress, last: bool) -> None:
         if p.epoch != self.epoch:
             self.epoch = p.epoch
+            if self.task is not None:
+                self.bar.console.print(self.line, markup=False, highlight=False, soft_wrap=True)
+                self.bar.remove_task(self.task)
             label = f"{p.epoch + 1}/{p.epochs}"
             self.task = self.bar.add_task("", total=p.batches or None, epoch=label)
-        self.bar.update(self.task, completed=p.batch, description=describe(p))
+        text = describe(p)
+        self.line = f"epoch {p.epoch + 1}/{p.epochs}  {text}"
+        self.bar.update(self.task, completed=p.batch, description=text)
 
 
 def display(wanted: bool | None = True) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import ShapeError
+from ..errors import ValueError as TgValueError
 from ..generator import Generator
 from ..grad_mode import no_grad
 from ..nn.module import Module
@@ -25,13 +26,25 @@ def confusion_matrix(labels: Any, predicted: Any, classes: int | None = None) ->
     """Entry (i, j): how many samples of class i were taken for class j.
 
     labels, predicted: class indices (N,); classes: how many there are, all that occur if not given.
+    Raises ShapeError for other shapes, ValueError for indices outside 0 to classes - 1.
 
     >>> confusion_matrix([0, 1, 1], [0, 1, 0])
     array([[1, 0],
            [1, 1]])
     """
     true, taken = _array(labels).astype(np.int64), _array(predicted).astype(np.int64)
-    n = classes or int(max(true.max(initial=0), taken.max(initial=0))) + 1
+    if true.ndim != 1 or true.shape != taken.shape:
+        raise ShapeError(
+            f"confusion_matrix: expects class indices (N,) twice, got shapes {true.shape} and "
+            f"{taken.shape}"
+        )
+    both = np.concatenate([true, taken])
+    n = classes or int(both.max(initial=0)) + 1
+    if both.min(initial=0) < 0 or both.max(initial=0) >= n:
+        raise TgValueError(
+            f"confusion_matrix: class indices must lie in 0 to {n - 1}, got {both.min()} to "
+            f"{both.max()}"
+        )
     counts = np.zeros((n, n), np.int64)
     np.add.at(counts, (true, taken), 1)
     return counts

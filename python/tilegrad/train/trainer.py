@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,26 +16,37 @@ import numpy as np
 
 from .. import ops
 from ..capturing.signature import flatten, rebuilt
+from ..data import DataLoader
+from ..errors import ShapeError, StateError
 from ..errors import ValueError as TgValueError
 from ..grad_mode import no_grad
 from ..nn.module import Module
+from ..optim import LBFGS
 from ..optim.lr_scheduler import ReduceLROnPlateau
 from ..tensor import Tensor
 from . import resume as _resume
-from .feed import fields_of, length_of, loader_of, split
+from .feed import again_and_again, fields_of, length_of, loader_of, pairs_of, split
 from .progress import Progress, display
 from .steps import Steps, each
 
 
 def accuracy(out: Any, target: Any) -> float:
-    """The fraction of samples whose largest output (N, C) is that of the class target (N,).
+    """The fraction of targets (N, ...), class indices, at which the output (N, C, ...) is largest.
+
+    Raises ShapeError for other shapes, and for outputs of one class.
 
     >>> import tilegrad as tg
     >>> accuracy(tg.tensor([[0.1, 0.9], [0.8, 0.2]]), tg.tensor([1, 1]))
     0.5
     """
+    if out.ndim < 2 or out.shape[1] < 2 or target.shape != (out.shape[0], *out.shape[2:]):
+        raise ShapeError(
+            "accuracy: expects outputs (N, C, ...) of C > 1 classes and targets (N, ...), got "
+            f"shapes {out.shape} and {target.shape}; logits (N, 1) need a metric of your own that "
+            "compares them with 0"
+        )
     right = np.count_nonzero(out.numpy(force=True).argmax(1) == target.numpy(force=True))
-    return float(right) / max(len(target), 1)
+    return float(right) / max(target.numel(), 1)
 
 
 class RateTest(NamedTuple):
@@ -96,6 +108,11 @@ class Trainer:
             raise TgValueError(f"Trainer: schedule must be 'step' or 'epoch', got {schedule!r}")
         if "loss" in (metrics or {}):
             raise TgValueError("Trainer: a metric must not be named 'loss'")
+        if isinstance(optimizer, LBFGS):
+            raise TgValueError(
+                "Trainer: LBFGS evaluates the loss several times per step; call step(closure) in a "
+                "loop of your own"
+            )
         self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
         self.metrics, self.loggers, self.progress = dict(metrics or {}), list(loggers), progress
         self.steps = Steps(model, loss, optimizer, accumulate, precision, clip, capture)
@@ -124,12 +141,15 @@ class Trainer:
 
         data: a Dataset or a tuple of tensors (inputs..., target), read in shuffled batches of
         batch_size; a DataLoader or any iterable of such tuples, as it is. validation: as data, or
-        the fraction of data to leave out for it, the same samples in every run. transform: applied
-        to the first input of every training batch. callback: called with the Progress after every
-        batch; ``progress.stop = True`` ends the run after this optimizer step.
+        the fraction of data to leave out for it, the same samples in every run; a transform of the
+        dataset itself then applies to that part too. transform: applied to the first input of every
+        training batch, of no other. callback: called with the Progress after every
+        batch; ``progress.stop = True`` ends the run after this optimizer step, and at the end of an
+        epoch after its validation and loggers.
 
         patience: ends the run after so many epochs without a better value of monitor ("loss" or a
-        metric, of the validation data if there are any), and puts the best weights back. mode:
+        metric, of the validation data if there are any), and puts the best weights back, as it does
+        wherever the run ends. mode:
         whether "min" or "max" is better; "min" for the loss and "max" for metrics if not given.
 
         checkpoint: a folder, where the whole state of the run is saved after every epoch, after
@@ -140,9 +160,11 @@ class Trainer:
 
         Raises ValueError for arguments that do not fit, and what ``load_checkpoint`` raises.
         """
+        if validation is not None and monitor not in self.metrics:
+            monitor = monitor.removeprefix("validation_")
         self._check_fit(epochs, patience, monitor, mode, checkpoint, checkpoint_every)
-        if isinstance(validation, float):
-            data, validation = split(data, validation)
+        if isinstance(validation, Real):
+            data, validation = split(data, float(validation))
         loader = loader_of(data, batch_size, shuffle=True)
         judged = None if validation is None else loader_of(validation, batch_size)
         key = f"validation_{monitor}" if judged is not None else monitor
@@ -161,7 +183,7 @@ class Trainer:
         self.steps.zero_grad()
         clock = time.perf_counter() - p.seconds
         with display(self.progress) as show:
-            while p.epoch < epochs and not self._waited(key, sign, patience):
+            while p.epoch < epochs and not p.stop and not self._waited(key, sign, patience):
                 if p.batch == 0 and folder is not None:
                     begin = _resume.streams(loader)
                 self.model.train()
@@ -171,18 +193,19 @@ class Trainer:
                     if callback is not None:
                         callback(p)
                     show(p)
-                    if stepped and p.stop:
-                        save()
-                        return p.history
+                    if stepped and p.stop and p.batch != p.batches:
+                        break
                     if stepped and checkpoint_every and p.steps - saved >= checkpoint_every:
                         saved = p.steps
                         save()
-                self._end_epoch(judged, key)
-                p.history[-1]["seconds"] = p.seconds = time.perf_counter() - clock
-                if patience is not None and self._best(key, sign) == len(p.history) - 1:
-                    best = {k: v.clone() for k, v in self._state().items()}
-                for log in self.loggers:  # before saving: a run that is killed here logs it again
-                    log(p)
+                else:
+                    show.end(p)
+                    self._end_epoch(judged, key)
+                    p.history[-1]["seconds"] = p.seconds = time.perf_counter() - clock
+                    if patience is not None and self._best(key, sign) == len(p.history) - 1:
+                        best = {k: v.clone() for k, v in self._state().items()}
+                    for log in self.loggers:  # before saving: one that is killed here logs it again
+                        log(p)
                 save()
         if patience is not None and best:
             self.model.load_state_dict(best)
@@ -191,14 +214,17 @@ class Trainer:
     def _check_fit(
         self, epochs: int, patience: Any, monitor: str, mode: Any, checkpoint: Any, every: Any
     ) -> None:
-        if epochs < 0:
-            raise TgValueError(f"Trainer.fit: epochs must not be negative, got {epochs}")
+        if not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise TgValueError(
+                f"Trainer.fit: epochs must be an integer and not be negative, got {epochs}"
+            )
         if patience is not None and patience < 1:
             raise TgValueError(f"Trainer.fit: patience must be at least 1, got {patience}")
         if monitor not in ("loss", *self.metrics):
             raise TgValueError(
                 f"Trainer.fit: monitor must be 'loss' or one of the metrics {[*self.metrics]}, "
-                f"got {monitor!r}"
+                "with 'validation_' in front only where there is validation, got "
+                f"{monitor!r}"
             )
         if mode not in (None, "min", "max"):
             raise TgValueError(f"Trainer.fit: mode must be 'min' or 'max', got {mode!r}")
@@ -217,11 +243,14 @@ class Trainer:
             # In the order drawn when the epoch began; what the batches hold does not matter.
             now = _resume.streams(loader)
             _resume.set_streams(loader, begin)
-            for _ in range(p.batch):
-                next(batches)
+            if sum(1 for _ in itertools.islice(batches, p.batch)) < p.batch:
+                raise StateError(
+                    f"Trainer.fit: the checkpoint stands at batch {p.batch} of an epoch, the data "
+                    "have fewer"
+                )
             _resume.set_streams(loader, now)
         while window := list(itertools.islice(batches, size)):
-            for place, batch in enumerate(map(fields_of, window)):
+            for place, batch in enumerate(pairs_of(window)):
                 if transform is not None:
                     batch = (transform(batch[0]), *batch[1:])
                 yield self._train(batch, place, len(window))
@@ -282,7 +311,7 @@ class Trainer:
         p, training = Progress(0, 0), self.model.training
         self.model.eval()
         try:
-            for batch in map(fields_of, loader_of(data, batch_size)):
+            for batch in pairs_of(loader_of(data, batch_size)):
                 value, out = self.steps.judge(*batch)
                 p.add(self._numbers(value, out, batch), len(batch[0]))
         finally:
@@ -323,8 +352,8 @@ class Trainer:
         factor, until the loss is four times the least; then puts model, optimizer and random
         streams back.
 
-        data: as for fit. Source: Smith (2017), "Cyclical learning rates for training neural
-        networks", section 3.3.
+        data: as for fit. Raises ValueError where they run out. Source: Smith (2017), "Cyclical
+        learning rates for training neural networks", section 3.3.
         """
         if not 0 < low < high or steps < 2:
             raise TgValueError(
@@ -335,15 +364,19 @@ class Trainer:
         weights = {k: v.clone() for k, v in self._state().items()}
         state = self.optimizer.state_dict()
         state = {**state, "state": each(Tensor.clone, state["state"])}
+        # A DataLoader is copied, as it counts its passes and its batches depend on the count.
+        trial = copy(loader) if isinstance(loader, DataLoader) else loader
+        knows = trial is loader and _resume.knows_its_place(loader)
+        place = loader.state_dict() if knows else None
         scale = copy(self.steps.scale)
         rates: list[float] = []
         losses: list[float] = []
         mean = 0.0
         self.model.train()
         self.steps.zero_grad()
-        batches = itertools.chain.from_iterable(itertools.repeat(loader))
+        batches = again_and_again(trial)
         try:
-            for i, batch in enumerate(map(fields_of, itertools.islice(batches, steps))):
+            for i, batch in enumerate(pairs_of(itertools.islice(batches, steps))):
                 rate = low * (high / low) ** (i / (steps - 1))
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
@@ -360,6 +393,8 @@ class Trainer:
             self.model.train(training)
             self.optimizer.load_state_dict(state)
             self.steps.scale = scale
+            if place is not None:
+                loader.load_state_dict(place)
             _resume.set_streams(loader, streams)
         if len(rates) < 2:
             raise TgValueError(f"Trainer.find_lr: the loss is not finite at a rate of {low}")
