@@ -175,7 +175,7 @@ def test_the_list(capsys):
     assert cli.main(["train"]) == 0
     out = capsys.readouterr().out
     for r in recipes.RECIPES.values():
-        assert f"{r.name:<12}{r.summary}" in out
+        assert f"\n{r.name:<17} {r.summary}\n" in out
         assert all(f"published: {p.figure} ({p.source}; " in out for p in r.published)
 
 
@@ -266,6 +266,46 @@ def test_interrupted(folder, tmp_path, capsys, interrupted):
         ends.append(demo.weights_hash(recipes.load(more[1])[0]))
     assert ends[0] == ends[1] == ends[2] != early
     assert not (tmp_path / "b" / "run").exists()
+
+
+def test_resume_with_other_options(folder, tmp_path, capsys, interrupted):
+    """A run goes on with the options it began with only; its record stays as it was."""
+    args = ["train", "logistic", "--data", str(folder), "--quick", "--resume"]
+    assert cli.main([*args, "--out", str(tmp_path)]) == 130
+    interrupted.undo()
+    before = (tmp_path / "checkpoint.json").read_bytes()
+    capsys.readouterr()
+    for more, words in (
+        (["lr=0.5", "--seed", "1"], "a run with lr=0.1, not 0.5; seed=0, not 1: go on with the"),
+        (["--epochs", "6"], "a run with epochs=5, not 6: go on"),
+    ):
+        assert cli.main([*args, *more, "--out", str(tmp_path)]) == 1
+        assert words in capsys.readouterr().err
+    with pytest.raises(TgValueError, match="recipe=logistic, not iris_mlp; hidden=None, not 10"):
+        recipes.run("iris_mlp", folder, tmp_path, {"batch": 10, "lr": 0.1}, True, resume=True)
+    assert (tmp_path / "checkpoint.json").read_bytes() == before
+    (tmp_path / "run" / "recipe.json").unlink()
+    with pytest.raises(DataError, match="does not say what its run is of"):
+        recipes.run("logistic", folder, tmp_path, quick=True, resume=True)
+
+
+def test_an_output_folder_that_cannot_be_written(folder, tmp_path, capsys, monkeypatch):
+    """It is known before the training; what fails at the end comes behind the figures."""
+    (tmp_path / "file").write_text("")
+    args = ["train", "logistic", "--data", str(folder), "--quick", "--out"]
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        assert cli.main([*args, str(out)]) == 1
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.count("\n") == 1
+        assert printed.err.startswith("tilegrad train: ") and str(out) in printed.err
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recipes.recipe, "save_checkpoint", full)
+    assert cli.main([*args, str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert "test error" in printed.out and "No space left on device" in printed.err
 
 
 def test_load_refuses(folder, tmp_path):

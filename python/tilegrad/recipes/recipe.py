@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,9 @@ from ..demo.run import interruptible
 from ..errors import DataError, PackageError
 from ..errors import ValueError as TgValueError
 from ..generator import Generator
+from ..serialization import write_whole
 from ..train import Progress, Trainer, accuracy, load_checkpoint, save_checkpoint
+from ..train.checkpoint import JSON_NAME
 from ..train.checkpoint import _content as content_of
 
 Options = dict[str, Any]
@@ -127,10 +131,10 @@ def recipe(name: str) -> Recipe:
 
 def describe(chosen: Recipe) -> str:
     """Summary, data, published figures and options of a recipe, for the list."""
-    lines = [f"{chosen.name:<12}{chosen.summary}", f"data: {chosen.data}"]
+    lines = [f"{chosen.name:<18}{chosen.summary}", f"data: {chosen.data}"]
     lines += [f"published: {p.figure} ({p.source}; {p.setting})" for p in chosen.published]
     lines.append("options: " + ", ".join(f"{k}={v}" for k, v in chosen.options.items()))
-    return ("\n" + 12 * " ").join(lines)
+    return ("\n" + 18 * " ").join(lines)
 
 
 @dataclass
@@ -154,8 +158,9 @@ def run(
     data: the file or folder with the data of the recipe; None for those that bring their own.
     overrides: options by name. quick: small enough for a trial in seconds. resume: the state of the
     run is kept in out/run, and a run whose state is there goes on from it, with the same options.
-    The same options give the same weights, bit for bit, interrupted or not. Raises ValueError,
-    FileNotFoundError, DataError, PackageError.
+    The same options give the same weights, bit for bit, interrupted or not. Raises ValueError, also
+    where the run in out/run has other options, FileNotFoundError, DataError, PackageError, and
+    OSError where out cannot be written, before the training.
 
     >>> result = run("mlp", overrides={"epochs": 1}, quick=True)  # doctest: +ELLIPSIS
     mlp: one hidden layer of 800 units on MNIST
@@ -169,15 +174,21 @@ def run(
     task = chosen.prepare(options, data)
     ops.manual_seed(options["seed"])
     model = chosen.build(options, task.facts)
+    state = folder / "run" if resume else None
+    if state is not None:
+        _check_same(state, {"recipe": name, "options": options, "facts": task.facts})
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):  # what cannot be written must not be known at the end
+        pass
     _print_head(chosen, task, options, model)
-    trainer, stopped = _fit(model, task, options, folder / "run" if resume else None)
+    trainer, stopped = _fit(model, task, options, state)
     p = trainer.state
     ops.manual_seed(options["seed"])
     figures = task.measure(model)
     info = {"recipe": name, "options": options, "facts": task.facts, "figures": figures}
-    path = save_checkpoint(folder, model, epoch=p.epoch, seed=options["seed"], info=info)
     result = Result(figures, list(p.losses), p.seconds, model, stopped)
     _print_end(chosen, task, result, p.epoch + p.batch / max(p.batches, 1), quick)
+    path = save_checkpoint(folder, model, epoch=p.epoch, seed=options["seed"], info=info)
     print(f"checkpoint: {path}")
     try:
         for file, figure in task.pictures(result).items():
@@ -201,6 +212,32 @@ def load(folder: Any) -> tuple[nn.Module, dict[str, Any]]:
     model = chosen.build(chosen.settings(info["options"]), info["facts"])
     load_checkpoint(folder, model, restore_random_state=False)
     return model.eval(), info
+
+
+def _check_same(state: Path, settings: dict[str, Any]) -> None:
+    """Records what the run in the folder state is of; raises ValueError where one that began there
+    is of something else."""
+    file = state / "recipe.json"
+    if (state / JSON_NAME).exists():
+        try:
+            begun = json.loads(file.read_bytes())
+            old = {"recipe": begun["recipe"], **begun["options"], "data": begun["facts"]}
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise DataError(f"run: {str(file)!r} does not say what its run is of: {e!r}") from None
+        new = {"recipe": settings["recipe"], **settings["options"], "data": settings["facts"]}
+        differ = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
+        if differ:
+            pairs = [
+                f"{k} (not the same)" if k == "data" else f"{k}={old.get(k)}, not {new.get(k)}"
+                for k in differ
+            ]
+            raise TgValueError(
+                f"run: {str(state)!r} has a run with {'; '.join(pairs)}: go on with the same "
+                "options, or name another folder"
+            )
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    write_whole(file, json.dumps(settings, indent=1).encode())
 
 
 class _Cycle(optim.lr_scheduler.OneCycleLR):
