@@ -166,6 +166,14 @@ def test_texts(tmp_path):
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "c.py").write_text("no text")
     assert text.read(tmp_path) == "first\nsecond"
+    (tmp_path / "d.txt").write_bytes("a déjà vu".encode("latin-1") * 2 + b" and more" * 3)
+    assert text.read(tmp_path).count("\ufffd") == 4  # now and then a character is lost
+    (tmp_path / "d.txt").unlink()
+    raw = np.random.default_rng(0).integers(0, 256, 4000).astype(np.uint8).tobytes()
+    for content in (raw, "short".encode("utf-16")):
+        (tmp_path / "book.gz").write_bytes(content)
+        with pytest.raises(DataError, match=r"text: .*book\.gz' is no text in UTF-8"):
+            text.read(tmp_path / "book.gz")
     with pytest.raises(DataError, match="text: 12 characters are too few for a context of 64"):
         recipes.run("char_lstm", tmp_path, tmp_path)
 
@@ -185,6 +193,10 @@ def test_options():
     assert (got["epochs"], got["lr"], got["hidden"], got["batch"]) == (3, 0.5, 7, 64)
     assert chosen.settings({}, quick=True)["hidden"] == 64
     assert chosen.settings({"hidden": 5}, quick=True)["hidden"] == 5
+    assert chosen.settings({"hidden": 5.0, "lr": 1, "limit": 0})["hidden"] == 5
+    for name, value in (("hidden", 2.7), ("hidden", None), ("epochs", np.inf), ("lr", np.nan)):
+        with pytest.raises(TgValueError, match=f"mlp: {name} must be a .* number, got"):
+            chosen.settings({name: value})
 
 
 def test_options_stand_anywhere(folder, tmp_path, capsys):
@@ -206,7 +218,13 @@ def test_options_stand_anywhere(folder, tmp_path, capsys):
         (["lenet"], "there is no recipe 'lenet'; did you mean 'lenet5'?; there are perceptron, "),
         (["mlp", "hiden=3"], "mlp: there is no option 'hiden'; did you mean 'hidden'?; it has "),
         (["mlp", "hidden=three"], "mlp: hidden must be a whole number, got 'three'"),
-        (["mlp", "lr=fast"], "mlp: lr must be a number, got 'fast'"),
+        (["mlp", "lr=fast"], "mlp: lr must be a finite number, got 'fast'"),
+        (["mlp", "lr=nan"], "mlp: lr must be a finite number, got 'nan'"),
+        (["dropout", "weight_decay=inf"], "weight_decay must be a finite number, got 'inf'"),
+        (["mlp", "hidden=0"], "mlp: hidden must be at least 1, got 0"),
+        (["vae", "latent=-2"], "vae: latent must be at least 1, got -2"),
+        (["lenet5", "shift=-1"], "lenet5: shift must be at least 0, got -1"),
+        (["mlp", "--seed", "-1"], "mlp: seed must be at least 0, got -1"),
         (["mlp", "epochs=0"], "mlp: epochs must be at least 1, got 0"),
         (["mlp", "limit=-1"], "mlp: limit must be at least 0, got -1"),
         (["mlp", "hidden"], "expected OPTION=VALUE, got 'hidden'"),

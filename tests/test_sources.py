@@ -207,6 +207,9 @@ def test_cifar10_as_images(tmp_path):
     np.testing.assert_array_equal(d.images.numpy(), images)
     with pytest.raises(DataError, match=r"has the classes \['frog'\]"):
         data.CIFAR10(tmp_path / "c.zip", train=False)
+    for root in (tmp_path, str(tmp_path)):  # of neither layout: both are named
+        with pytest.raises(DataError, match=r"neither data_batch_1 .* nor train/<class>/<image>"):
+            data.CIFAR10(root)
 
 
 def test_cifar100(tmp_path):

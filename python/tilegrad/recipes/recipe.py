@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,7 +81,8 @@ class Recipe:
     def settings(self, overrides: dict[str, Any], quick: bool = False) -> Options:
         """The options with some of them changed; text is read as the type of the default.
 
-        Raises ValueError for names the recipe does not have, and values that do not fit.
+        Whole numbers are at least 1; seed, limit, sample, shift and those whose default is 0, at
+        least 0. Raises ValueError for names the recipe does not have, and values that do not fit.
         """
         out = {**self.options, **(self.quick if quick else {})}
         for name, value in overrides.items():
@@ -92,18 +94,20 @@ class Recipe:
             kind = type(out[name])
             try:
                 out[name] = kind(value)
-            except ValueError:
-                raise TgValueError(
-                    f"{self.name}: {name} must be {_KINDS[kind]}, got {value!r}"
-                ) from None
+                fits = kind is str or isinstance(value, str) or out[name] == value
+            except (ValueError, TypeError, OverflowError):
+                fits = False
+            if not fits or (kind is float and not math.isfinite(out[name])):
+                raise TgValueError(f"{self.name}: {name} must be {_KINDS[kind]}, got {value!r}")
         for name, value in out.items():
-            least = 1 if name in ("epochs", "batch") else 0
+            least = 0 if name in _FROM_0 or self.options[name] == 0 else 1
             if isinstance(value, int) and value < least:
                 raise TgValueError(f"{self.name}: {name} must be at least {least}, got {value}")
         return out
 
 
-_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "text"}
+_KINDS: dict[type, str] = {int: "a whole number", float: "a finite number", str: "text"}
+_FROM_0 = ("seed", "limit", "sample", "shift")
 RECIPES: dict[str, Recipe] = {}
 
 
