@@ -131,6 +131,42 @@ def test_the_perceptron_keeps_its_bound(folder, tmp_path, capsys):
     assert 0 < int(mistakes) <= float(bound)
 
 
+def test_the_perceptron_goes_on(folder, tmp_path, capsys, monkeypatch):
+    """Resumed after its end it makes no step more, and knows its mistakes, those before Ctrl-C
+    too."""
+
+    def once(*args, resume=True):
+        result = recipes.run("perceptron", folder, *args, resume=resume)
+        lines = capsys.readouterr().out.splitlines()
+        return result, [
+            line for line in lines if "mistakes on the way" in line or "epochs, " in line
+        ]
+
+    whole, lines = once(tmp_path / "a", {"batch": 7}, resume=False)
+    chosen = recipes.RECIPES["perceptron"]
+
+    def prepare(options, path):
+        task = chosen.prepare(options, path)
+        mine = task.callback
+
+        def callback(p):
+            mine(p)
+            if p.steps == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        task.callback = callback
+        return task
+
+    with monkeypatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "perceptron", replace(chosen, prepare=prepare))
+        assert once(tmp_path / "b", {"batch": 7})[0].stopped
+    for _ in range(3):
+        result, printed = once(tmp_path / "b", {"batch": 7})
+        assert printed[1:] == lines[1:] and printed[0].split(", ")[0] == lines[0].split(", ")[0]
+        assert demo.weights_hash(result.model) == demo.weights_hash(whole.model)
+        assert result.losses == whole.losses and not result.stopped
+
+
 def test_the_loss_of_the_perceptron_is_its_rule():
     x = tg.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]])
     y = tg.tensor([1.0, 1.0, -1.0])

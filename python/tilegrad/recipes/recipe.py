@@ -42,7 +42,8 @@ class Task:
 
     train and loss: as for a Trainer. about: a line on the data. facts: JSON; what else
     ``Recipe.build`` must know to make the model. measure(model): numbers by name, the first one the
-    figure of the recipe. pictures(result): figures by file name. remarks(model): lines to print.
+    figure of the recipe. pictures(result): figures by file name. remarks(result): lines to
+    print.
     optimizer: of the parameters, by default SGD with momentum. The rate rises and falls in one
     cycle, unless constant.
     """
@@ -56,7 +57,7 @@ class Task:
     optimizer: Callable[[Any], Any] | None = None
     constant: bool = False
     pictures: Callable[[Result], dict[str, Any]] = lambda result: {}
-    remarks: Callable[[Any], list[str]] = lambda model: []
+    remarks: Callable[[Result], list[str]] = lambda result: []
     callback: Callable[[Progress], None] = lambda progress: None
 
 
@@ -143,12 +144,14 @@ def describe(chosen: Recipe) -> str:
 
 @dataclass
 class Result:
-    """How a run ended: the numbers it measured, its losses by batch, its seconds of training."""
+    """How a run ended: the numbers it measured, its losses by batch, its seconds of training, and
+    where the Trainer stood, with the metrics of every epoch."""
 
     figures: dict[str, float]
     losses: list[float]
     seconds: float
     model: nn.Module
+    state: Progress
     stopped: bool = False
 
 
@@ -190,7 +193,7 @@ def run(
     ops.manual_seed(options["seed"])
     figures = task.measure(model)
     info = {"recipe": name, "options": options, "facts": task.facts, "figures": figures}
-    result = Result(figures, list(p.losses), p.seconds, model, stopped)
+    result = Result(figures, list(p.losses), p.seconds, model, p, stopped)
     _print_end(chosen, task, result, p.epoch + p.batch / max(p.batches, 1), quick)
     path = save_checkpoint(folder, model, epoch=p.epoch, seed=options["seed"], info=info)
     print(f"checkpoint: {path}")
@@ -241,6 +244,7 @@ def _check_same(state: Path, settings: dict[str, Any]) -> None:
             )
         return
     state.mkdir(parents=True, exist_ok=True)
+    (state / "ended").unlink(missing_ok=True)
     write_whole(file, json.dumps(settings, indent=1).encode())
 
 
@@ -274,13 +278,21 @@ def _fit(
         )  # fmt: skip
     progress = True if options["epochs"] <= 50 else None  # else only on a terminal
     trainer = Trainer(model, task.loss, optimizer, schedule, task.metrics, progress=progress)
+    ended = None if state is None else state / "ended"
+    epochs, by_itself = options["epochs"], False
+    if ended is not None and ended.exists():  # by the recipe itself: its end is only restored
+        epochs = content_of(ended.parent)["epoch"]
     with interruptible() as asked:
 
         def callback(p: Progress) -> None:
+            nonlocal by_itself
             task.callback(p)
+            by_itself = p.stop
             p.stop = p.stop or asked.is_set()
 
-        trainer.fit(loader, options["epochs"], callback=callback, checkpoint=state)
+        trainer.fit(loader, epochs, callback=callback, checkpoint=state)
+        if ended is not None and by_itself:
+            ended.touch()
     return trainer, asked.is_set()
 
 
@@ -305,7 +317,7 @@ def _print_end(chosen: Recipe, task: Task, result: Result, epochs: float, quick:
         print(f"  {name:<{first}}  {figure:<{second}}  {source}".rstrip())
         if setting:
             print(f"  {'':<{first}}  {'':<{second}}  ({setting})")
-    for line in task.remarks(result.model):
+    for line in task.remarks(result):
         print(line)
 
 

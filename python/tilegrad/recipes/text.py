@@ -89,7 +89,8 @@ def _prepare(options: Options, path: Any) -> Task:
     def measure(model: Any) -> dict[str, float]:
         return {"test text": _bits(model, test), **simple}
 
-    def remarks(model: Any) -> list[str]:
+    def remarks(result: Result) -> list[str]:
+        model: Any = result.model
         stream = Generator().manual_seed(options["seed"])
         begin = from_numpy(ids[cut : cut + 1])
         drawn = model.sample(begin, options["sample"], 0.8, stream)
