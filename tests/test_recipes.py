@@ -131,6 +131,42 @@ def test_the_perceptron_keeps_its_bound(folder, tmp_path, capsys):
     assert 0 < int(mistakes) <= float(bound)
 
 
+def test_the_perceptron_goes_on(folder, tmp_path, capsys, monkeypatch):
+    """Resumed after its end it makes no step more, and knows its mistakes, those before Ctrl-C
+    too."""
+
+    def once(*args, resume=True):
+        result = recipes.run("perceptron", folder, *args, resume=resume)
+        lines = capsys.readouterr().out.splitlines()
+        return result, [
+            line for line in lines if "mistakes on the way" in line or "epochs, " in line
+        ]
+
+    whole, lines = once(tmp_path / "a", {"batch": 7}, resume=False)
+    chosen = recipes.RECIPES["perceptron"]
+
+    def prepare(options, path):
+        task = chosen.prepare(options, path)
+        mine = task.callback
+
+        def callback(p):
+            mine(p)
+            if p.steps == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        task.callback = callback
+        return task
+
+    with monkeypatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "perceptron", replace(chosen, prepare=prepare))
+        assert once(tmp_path / "b", {"batch": 7})[0].stopped
+    for _ in range(3):
+        result, printed = once(tmp_path / "b", {"batch": 7})
+        assert printed[1:] == lines[1:] and printed[0].split(", ")[0] == lines[0].split(", ")[0]
+        assert demo.weights_hash(result.model) == demo.weights_hash(whole.model)
+        assert result.losses == whole.losses and not result.stopped
+
+
 def test_the_loss_of_the_perceptron_is_its_rule():
     x = tg.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]])
     y = tg.tensor([1.0, 1.0, -1.0])
@@ -166,6 +202,14 @@ def test_texts(tmp_path):
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "c.py").write_text("no text")
     assert text.read(tmp_path) == "first\nsecond"
+    (tmp_path / "d.txt").write_bytes("a déjà vu".encode("latin-1") * 2 + b" and more" * 3)
+    assert text.read(tmp_path).count("\ufffd") == 4  # now and then a character is lost
+    (tmp_path / "d.txt").unlink()
+    raw = np.random.default_rng(0).integers(0, 256, 4000).astype(np.uint8).tobytes()
+    for content in (raw, "short".encode("utf-16")):
+        (tmp_path / "book.gz").write_bytes(content)
+        with pytest.raises(DataError, match=r"text: .*book\.gz' is no text in UTF-8"):
+            text.read(tmp_path / "book.gz")
     with pytest.raises(DataError, match="text: 12 characters are too few for a context of 64"):
         recipes.run("char_lstm", tmp_path, tmp_path)
 
@@ -175,7 +219,7 @@ def test_the_list(capsys):
     assert cli.main(["train"]) == 0
     out = capsys.readouterr().out
     for r in recipes.RECIPES.values():
-        assert f"{r.name:<12}{r.summary}" in out
+        assert f"\n{r.name:<17} {r.summary}\n" in out
         assert all(f"published: {p.figure} ({p.source}; " in out for p in r.published)
 
 
@@ -185,6 +229,10 @@ def test_options():
     assert (got["epochs"], got["lr"], got["hidden"], got["batch"]) == (3, 0.5, 7, 64)
     assert chosen.settings({}, quick=True)["hidden"] == 64
     assert chosen.settings({"hidden": 5}, quick=True)["hidden"] == 5
+    assert chosen.settings({"hidden": 5.0, "lr": 1, "limit": 0})["hidden"] == 5
+    for name, value in (("hidden", 2.7), ("hidden", None), ("epochs", np.inf), ("lr", np.nan)):
+        with pytest.raises(TgValueError, match=f"mlp: {name} must be a .* number, got"):
+            chosen.settings({name: value})
 
 
 def test_options_stand_anywhere(folder, tmp_path, capsys):
@@ -206,7 +254,13 @@ def test_options_stand_anywhere(folder, tmp_path, capsys):
         (["lenet"], "there is no recipe 'lenet'; did you mean 'lenet5'?; there are perceptron, "),
         (["mlp", "hiden=3"], "mlp: there is no option 'hiden'; did you mean 'hidden'?; it has "),
         (["mlp", "hidden=three"], "mlp: hidden must be a whole number, got 'three'"),
-        (["mlp", "lr=fast"], "mlp: lr must be a number, got 'fast'"),
+        (["mlp", "lr=fast"], "mlp: lr must be a finite number, got 'fast'"),
+        (["mlp", "lr=nan"], "mlp: lr must be a finite number, got 'nan'"),
+        (["dropout", "weight_decay=inf"], "weight_decay must be a finite number, got 'inf'"),
+        (["mlp", "hidden=0"], "mlp: hidden must be at least 1, got 0"),
+        (["vae", "latent=-2"], "vae: latent must be at least 1, got -2"),
+        (["lenet5", "shift=-1"], "lenet5: shift must be at least 0, got -1"),
+        (["mlp", "--seed", "-1"], "mlp: seed must be at least 0, got -1"),
         (["mlp", "epochs=0"], "mlp: epochs must be at least 1, got 0"),
         (["mlp", "limit=-1"], "mlp: limit must be at least 0, got -1"),
         (["mlp", "hidden"], "expected OPTION=VALUE, got 'hidden'"),
@@ -266,6 +320,46 @@ def test_interrupted(folder, tmp_path, capsys, interrupted):
         ends.append(demo.weights_hash(recipes.load(more[1])[0]))
     assert ends[0] == ends[1] == ends[2] != early
     assert not (tmp_path / "b" / "run").exists()
+
+
+def test_resume_with_other_options(folder, tmp_path, capsys, interrupted):
+    """A run goes on with the options it began with only; its record stays as it was."""
+    args = ["train", "logistic", "--data", str(folder), "--quick", "--resume"]
+    assert cli.main([*args, "--out", str(tmp_path)]) == 130
+    interrupted.undo()
+    before = (tmp_path / "checkpoint.json").read_bytes()
+    capsys.readouterr()
+    for more, words in (
+        (["lr=0.5", "--seed", "1"], "a run with lr=0.1, not 0.5; seed=0, not 1: go on with the"),
+        (["--epochs", "6"], "a run with epochs=5, not 6: go on"),
+    ):
+        assert cli.main([*args, *more, "--out", str(tmp_path)]) == 1
+        assert words in capsys.readouterr().err
+    with pytest.raises(TgValueError, match="recipe=logistic, not iris_mlp; hidden=None, not 10"):
+        recipes.run("iris_mlp", folder, tmp_path, {"batch": 10, "lr": 0.1}, True, resume=True)
+    assert (tmp_path / "checkpoint.json").read_bytes() == before
+    (tmp_path / "run" / "recipe.json").unlink()
+    with pytest.raises(DataError, match="does not say what its run is of"):
+        recipes.run("logistic", folder, tmp_path, quick=True, resume=True)
+
+
+def test_an_output_folder_that_cannot_be_written(folder, tmp_path, capsys, monkeypatch):
+    """It is known before the training; what fails at the end comes behind the figures."""
+    (tmp_path / "file").write_text("")
+    args = ["train", "logistic", "--data", str(folder), "--quick", "--out"]
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        assert cli.main([*args, str(out)]) == 1
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.count("\n") == 1
+        assert printed.err.startswith("tilegrad train: ") and str(out) in printed.err
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recipes.recipe, "save_checkpoint", full)
+    assert cli.main([*args, str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert "test error" in printed.out and "No space left on device" in printed.err
 
 
 def test_load_refuses(folder, tmp_path):

@@ -207,6 +207,9 @@ def test_cifar10_as_images(tmp_path):
     np.testing.assert_array_equal(d.images.numpy(), images)
     with pytest.raises(DataError, match=r"has the classes \['frog'\]"):
         data.CIFAR10(tmp_path / "c.zip", train=False)
+    for root in (tmp_path, str(tmp_path)):  # of neither layout: both are named
+        with pytest.raises(DataError, match=r"neither data_batch_1 .* nor train/<class>/<image>"):
+            data.CIFAR10(root)
 
 
 def test_cifar100(tmp_path):
@@ -355,6 +358,16 @@ def test_csv(tmp_path):
     assert table(tmp_path, "a;b\n1;2\n", delimiter=";").x.tolist() == [[1, 2]]
 
 
+def test_csv_without_values(tmp_path):
+    """What stands for a missing number is one only where the others are numbers."""
+    t = table(tmp_path, "a,b\n1,NA\nNA,x\nN/A,y\nnull,x\n,x\n-2.5,x\n")
+    assert t.feature_names == ["a", "b=NA", "b=x", "b=y"]
+    np.testing.assert_array_equal(t.x.numpy()[:, 0], np.array([1] + [np.nan] * 4 + [-2.5], "f4"))
+    assert t.x.numpy()[:, 1].tolist() == [1, 0, 0, 0, 0, 0]
+    t = table(tmp_path, "a,b\n1,NA\n2,x\n", target="b", labels=True)  # Namibia, among words
+    assert t.classes == ["NA", "x"]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "error", "words"),
     [
@@ -364,6 +377,13 @@ def test_csv(tmp_path):
         ('a\n"open\n', {}, DataError, "is no table"),
         ("a,b\n", {"target": "c"}, TgValueError, r"no column 'c', only \['a', 'b'\]"),
         ("a,b\n", {"drop": ["z"]}, TgValueError, "no column 'z'"),
+        (
+            "a,b\n1,2\n3,\n4,NA\n",
+            {"target": "b", "labels": True},
+            DataError,
+            "2 rows have no 'b', the first of them row 2 below",
+        ),
+        ("a,b\n1,x\n3,\n", {"target": "b", "labels": True}, DataError, "1 rows have no 'b'"),
     ],
 )
 def test_csv_refuses(tmp_path, text, options, error, words):
@@ -377,6 +397,8 @@ def test_csv_of_other_bytes(tmp_path):
         data.read_csv(tmp_path / "t.csv")
     with pytest.raises(TgFileNotFoundError, match="there is no file"):
         data.read_csv(tmp_path / "none.csv")
+    with pytest.raises(DataError, match=r"is no table: .*irectory"):
+        data.read_csv(tmp_path)
 
 
 def test_toys(monkeypatch):

@@ -103,6 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as e:  # a folder that cannot be written, a full disk
+        print(f"tilegrad {args.command}: {e}", file=sys.stderr)
+        return 1
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -168,6 +168,11 @@ class CIFAR10(ImageDataset):
 
 
 def _decoded(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    if root.is_dir() and not (root / part).is_dir():
+        raise DataError(
+            f"CIFAR10: {str(root)!r} has neither data_batch_1 to 5 and test_batch, nor "
+            f"{part}/<class>/<image>"
+        )
     images = ImageFolder(root, part=part)
     if set(images.classes) != set(CIFAR10_CLASSES):
         raise DataError(f"CIFAR10: {str(root)!r} has the classes {images.classes}")

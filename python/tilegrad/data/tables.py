@@ -34,9 +34,13 @@ class Table(TensorDataset):
         self.feature_names, self.classes = list(feature_names), list(classes)
 
 
+_MISSING = ("", "NA", "N/A", "null")
+
+
 def _numbers(column: list[str]) -> np.ndarray | None:
     try:
-        return np.array([float(v) if v else math.nan for v in column], np.float64)
+        values = [math.nan if v in _MISSING else float(v) for v in column]
+        return np.array(values, np.float64)
     except ValueError:
         return None
 
@@ -53,9 +57,9 @@ def read_csv(
 
     target: the column of y; words become classes in sorted order, numbers float32, or, with labels,
     classes as well. columns: those of x, all others unless given; drop: without these. A column of
-    words becomes one column of 0 and 1 for each word, named ``column=word``; empty cells among
-    numbers become NaN. Raises FileNotFoundError, ValueError for names that are no columns,
-    DataError for lines of other lengths or a file of another format.
+    words becomes one column of 0 and 1 for each word, named ``column=word``; empty cells, NA, N/A
+    and null among numbers become NaN. Raises FileNotFoundError, ValueError for names that are no
+    columns, DataError for lines of other lengths, labels without a value, or another format.
 
     >>> with open("pets.csv", "w") as f:
     ...     _ = f.write("age,kind,weight\\n3,cat,4.5\\n5,dog,20\\n1,cat,2\\n")
@@ -80,7 +84,7 @@ def read_csv(
                 rows += [row] if row else []
     except FileNotFoundError:
         raise TgFileNotFoundError(f"read_csv: there is no file {name!r}") from None
-    except (csv.Error, UnicodeDecodeError) as e:
+    except (csv.Error, UnicodeDecodeError, IsADirectoryError) as e:
         raise DataError(f"read_csv: {name!r} is no table: {e}") from None
     chosen = [n for n in names if n != target] if columns is None else list(columns)
     for wanted in [*chosen, *drop, *([] if target is None else [target])]:
@@ -101,15 +105,21 @@ def read_csv(
             parts += [np.array([v == w for v in column[n]], np.float64) for w in words]
             features += [f"{n}={w}" for w in words]
     x = np.stack(parts, 1) if parts else np.empty((len(rows), 0))
-    y, classes = (None, []) if target is None else _target(column[target], labels)
+    y, classes = (None, []) if target is None else _target(name, target, column[target], labels)
     return Table(from_numpy(x.astype(np.float32)), y, features, classes)
 
 
-def _target(column: list[str], labels: bool) -> tuple[Tensor, list[str]]:
+def _target(file: str, name: str, column: list[str], labels: bool) -> tuple[Tensor, list[str]]:
     """A column as numbers, or as classes."""
     numbers = _numbers(column)
     if numbers is not None and not labels:
         return from_numpy(numbers.astype(np.float32)), []
+    missing = [not v for v in column] if numbers is None else np.isnan(numbers).tolist()
+    if labels and any(missing):
+        raise DataError(
+            f"read_csv: {file!r}: {sum(missing)} rows have no {name!r}, the first of them row "
+            f"{missing.index(True) + 1} below the names"
+        )
     classes = sorted(set(column), key=None if numbers is None else float)
     index = {c: i for i, c in enumerate(classes)}
     return from_numpy(np.array([index[v] for v in column], np.int64)), classes

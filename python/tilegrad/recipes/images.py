@@ -84,13 +84,14 @@ RECIPES = (
     Recipe(
         "highway", "a highway network of 13 layers on CIFAR-10", "%",
         (Published("10.82 %", "Srivastava et al., Training very deep networks, 2015, table 2",
-                   "there 11 layers, 236,000 parameters, up to 400 passes"),),
+                   "there 11 layers, 236,000 parameters"),),
         CIFAR, _options(lr=0.02), _QUICK, lambda options, facts: models.HighwayNet(), _prepare,
     ),
     Recipe(
         "inception", "a small Inception network on CIFAR-10", "%",
         (Published("10.95 %", "Zhang et al., Understanding deep learning requires rethinking "
-                   "generalization, 2016, table 1", "there crops without mirroring; more passes"),),
+                   "generalization, 2016, table 1", "there crops without mirroring, with weight "
+                   "decay; more passes"),),
         CIFAR, _options(crop=28), _QUICK, lambda options, facts: models.SmallInception(), _prepare,
     ),
 )  # fmt: skip

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +18,9 @@ from ..demo.run import interruptible
 from ..errors import DataError, PackageError
 from ..errors import ValueError as TgValueError
 from ..generator import Generator
+from ..serialization import write_whole
 from ..train import Progress, Trainer, accuracy, load_checkpoint, save_checkpoint
+from ..train.checkpoint import JSON_NAME
 from ..train.checkpoint import _content as content_of
 
 Options = dict[str, Any]
@@ -37,7 +42,8 @@ class Task:
 
     train and loss: as for a Trainer. about: a line on the data. facts: JSON; what else
     ``Recipe.build`` must know to make the model. measure(model): numbers by name, the first one the
-    figure of the recipe. pictures(result): figures by file name. remarks(model): lines to print.
+    figure of the recipe. pictures(result): figures by file name. remarks(result): lines to
+    print.
     optimizer: of the parameters, by default SGD with momentum. The rate rises and falls in one
     cycle, unless constant.
     """
@@ -51,7 +57,7 @@ class Task:
     optimizer: Callable[[Any], Any] | None = None
     constant: bool = False
     pictures: Callable[[Result], dict[str, Any]] = lambda result: {}
-    remarks: Callable[[Any], list[str]] = lambda model: []
+    remarks: Callable[[Result], list[str]] = lambda result: []
     callback: Callable[[Progress], None] = lambda progress: None
 
 
@@ -76,7 +82,8 @@ class Recipe:
     def settings(self, overrides: dict[str, Any], quick: bool = False) -> Options:
         """The options with some of them changed; text is read as the type of the default.
 
-        Raises ValueError for names the recipe does not have, and values that do not fit.
+        Whole numbers are at least 1; seed, limit, sample, shift and those whose default is 0, at
+        least 0. Raises ValueError for names the recipe does not have, and values that do not fit.
         """
         out = {**self.options, **(self.quick if quick else {})}
         for name, value in overrides.items():
@@ -88,18 +95,20 @@ class Recipe:
             kind = type(out[name])
             try:
                 out[name] = kind(value)
-            except ValueError:
-                raise TgValueError(
-                    f"{self.name}: {name} must be {_KINDS[kind]}, got {value!r}"
-                ) from None
+                fits = kind is str or isinstance(value, str) or out[name] == value
+            except (ValueError, TypeError, OverflowError):
+                fits = False
+            if not fits or (kind is float and not math.isfinite(out[name])):
+                raise TgValueError(f"{self.name}: {name} must be {_KINDS[kind]}, got {value!r}")
         for name, value in out.items():
-            least = 1 if name in ("epochs", "batch") else 0
+            least = 0 if name in _FROM_0 or self.options[name] == 0 else 1
             if isinstance(value, int) and value < least:
                 raise TgValueError(f"{self.name}: {name} must be at least {least}, got {value}")
         return out
 
 
-_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "text"}
+_KINDS: dict[type, str] = {int: "a whole number", float: "a finite number", str: "text"}
+_FROM_0 = ("seed", "limit", "sample", "shift")
 RECIPES: dict[str, Recipe] = {}
 
 
@@ -127,20 +136,22 @@ def recipe(name: str) -> Recipe:
 
 def describe(chosen: Recipe) -> str:
     """Summary, data, published figures and options of a recipe, for the list."""
-    lines = [f"{chosen.name:<12}{chosen.summary}", f"data: {chosen.data}"]
+    lines = [f"{chosen.name:<18}{chosen.summary}", f"data: {chosen.data}"]
     lines += [f"published: {p.figure} ({p.source}; {p.setting})" for p in chosen.published]
     lines.append("options: " + ", ".join(f"{k}={v}" for k, v in chosen.options.items()))
-    return ("\n" + 12 * " ").join(lines)
+    return ("\n" + 18 * " ").join(lines)
 
 
 @dataclass
 class Result:
-    """How a run ended: the numbers it measured, its losses by batch, its seconds of training."""
+    """How a run ended: the numbers it measured, its losses by batch, its seconds of training, and
+    where the Trainer stood, with the metrics of every epoch."""
 
     figures: dict[str, float]
     losses: list[float]
     seconds: float
     model: nn.Module
+    state: Progress
     stopped: bool = False
 
 
@@ -154,8 +165,9 @@ def run(
     data: the file or folder with the data of the recipe; None for those that bring their own.
     overrides: options by name. quick: small enough for a trial in seconds. resume: the state of the
     run is kept in out/run, and a run whose state is there goes on from it, with the same options.
-    The same options give the same weights, bit for bit, interrupted or not. Raises ValueError,
-    FileNotFoundError, DataError, PackageError.
+    The same options give the same weights, bit for bit, interrupted or not. Raises ValueError, also
+    where the run in out/run has other options, FileNotFoundError, DataError, PackageError, and
+    OSError where out cannot be written, before the training.
 
     >>> result = run("mlp", overrides={"epochs": 1}, quick=True)  # doctest: +ELLIPSIS
     mlp: one hidden layer of 800 units on MNIST
@@ -169,15 +181,21 @@ def run(
     task = chosen.prepare(options, data)
     ops.manual_seed(options["seed"])
     model = chosen.build(options, task.facts)
+    state = folder / "run" if resume else None
+    if state is not None:
+        _check_same(state, {"recipe": name, "options": options, "facts": task.facts})
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):  # what cannot be written must not be known at the end
+        pass
     _print_head(chosen, task, options, model)
-    trainer, stopped = _fit(model, task, options, folder / "run" if resume else None)
+    trainer, stopped = _fit(model, task, options, state)
     p = trainer.state
     ops.manual_seed(options["seed"])
     figures = task.measure(model)
     info = {"recipe": name, "options": options, "facts": task.facts, "figures": figures}
-    path = save_checkpoint(folder, model, epoch=p.epoch, seed=options["seed"], info=info)
-    result = Result(figures, list(p.losses), p.seconds, model, stopped)
+    result = Result(figures, list(p.losses), p.seconds, model, p, stopped)
     _print_end(chosen, task, result, p.epoch + p.batch / max(p.batches, 1), quick)
+    path = save_checkpoint(folder, model, epoch=p.epoch, seed=options["seed"], info=info)
     print(f"checkpoint: {path}")
     try:
         for file, figure in task.pictures(result).items():
@@ -201,6 +219,33 @@ def load(folder: Any) -> tuple[nn.Module, dict[str, Any]]:
     model = chosen.build(chosen.settings(info["options"]), info["facts"])
     load_checkpoint(folder, model, restore_random_state=False)
     return model.eval(), info
+
+
+def _check_same(state: Path, settings: dict[str, Any]) -> None:
+    """Records what the run in the folder state is of; raises ValueError where one that began there
+    is of something else."""
+    file = state / "recipe.json"
+    if (state / JSON_NAME).exists():
+        try:
+            begun = json.loads(file.read_bytes())
+            old = {"recipe": begun["recipe"], **begun["options"], "data": begun["facts"]}
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise DataError(f"run: {str(file)!r} does not say what its run is of: {e!r}") from None
+        new = {"recipe": settings["recipe"], **settings["options"], "data": settings["facts"]}
+        differ = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
+        if differ:
+            pairs = [
+                f"{k} (not the same)" if k == "data" else f"{k}={old.get(k)}, not {new.get(k)}"
+                for k in differ
+            ]
+            raise TgValueError(
+                f"run: {str(state)!r} has a run with {'; '.join(pairs)}: go on with the same "
+                "options, or name another folder"
+            )
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "ended").unlink(missing_ok=True)
+    write_whole(file, json.dumps(settings, indent=1).encode())
 
 
 class _Cycle(optim.lr_scheduler.OneCycleLR):
@@ -233,13 +278,21 @@ def _fit(
         )  # fmt: skip
     progress = True if options["epochs"] <= 50 else None  # else only on a terminal
     trainer = Trainer(model, task.loss, optimizer, schedule, task.metrics, progress=progress)
+    ended = None if state is None else state / "ended"
+    epochs, by_itself = options["epochs"], False
+    if ended is not None and ended.exists():  # by the recipe itself: its end is only restored
+        epochs = content_of(ended.parent)["epoch"]
     with interruptible() as asked:
 
         def callback(p: Progress) -> None:
+            nonlocal by_itself
             task.callback(p)
+            by_itself = p.stop
             p.stop = p.stop or asked.is_set()
 
-        trainer.fit(loader, options["epochs"], callback=callback, checkpoint=state)
+        trainer.fit(loader, epochs, callback=callback, checkpoint=state)
+        if ended is not None and by_itself:
+            ended.touch()
     return trainer, asked.is_set()
 
 
@@ -264,7 +317,7 @@ def _print_end(chosen: Recipe, task: Task, result: Result, epochs: float, quick:
         print(f"  {name:<{first}}  {figure:<{second}}  {source}".rstrip())
         if setting:
             print(f"  {'':<{first}}  {'':<{second}}  ({setting})")
-    for line in task.remarks(result.model):
+    for line in task.remarks(result):
         print(line)
 
 

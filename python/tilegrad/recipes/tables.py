@@ -95,11 +95,13 @@ def _prepare_perceptron(options: Options, path: Any) -> Task:
     mean, spread = raw.mean(0), raw.std(0)
     x = (raw - mean) / spread
     xs, ys = _tensor(x), _tensor(y)
-    wrong: list[float] = []
 
-    def mistakes(score: Any, target: Any) -> float:
-        wrong.append(float(np.count_nonzero(score.numpy(force=True)[:, 0] * target.numpy() <= 0)))
-        return wrong[-1]
+    def mistakes(score: Any, target: Any) -> float:  # of the samples, as the loss is
+        return float(np.mean(score.numpy(force=True)[:, 0] * target.numpy() <= 0))
+
+    def total(result: Result) -> int:
+        rows = sum(row["mistakes"] for row in result.state.history) * len(x)
+        return round(rows + result.state.sums.get("mistakes", 0.0))
 
     def callback(p: Any) -> None:
         p.stop = p.batch == p.batches and p.sums["mistakes"] == 0
@@ -108,13 +110,13 @@ def _prepare_perceptron(options: Options, path: Any) -> Task:
         score = predict(model, xs).numpy()[:, 0]
         return {"rows on the wrong side": float(np.count_nonzero(score * y <= 0))}
 
-    def remarks(model: Any) -> list[str]:
+    def remarks(result: Result) -> list[str]:
         longer = np.c_[x, np.ones(len(x))]
         r, margin = np.sqrt((longer**2).sum(1).max()), largest_margin(longer, y)
         if margin <= 0:
-            return [f"{sum(wrong):.0f} mistakes; no line separates the two classes"]
+            return [f"{total(result)} mistakes; no line separates the two classes"]
         return [
-            f"{sum(wrong):.0f} mistakes on the way; at most (R / margin)^2 = "
+            f"{total(result)} mistakes on the way; at most (R / margin)^2 = "
             f"({r:.3f} / {margin:.3f})^2 = {(r / margin) ** 2:.1f} (Novikoff, 1962)"
         ]
 
@@ -122,7 +124,7 @@ def _prepare_perceptron(options: Options, path: Any) -> Task:
         def side(points: Any) -> Any:
             return predict(result.model, (points - _tensor(mean)) / _tensor(spread))
 
-        title = f"perceptron: {names[0]} and {names[1]}, {sum(wrong):.0f} mistakes on the way"
+        title = f"perceptron: {names[0]} and {names[1]}, {total(result)} mistakes on the way"
         return {"boundary.png": _regions(side, raw, species[keep], columns, title)}
 
     def plain(params: Any) -> Any:

@@ -19,15 +19,22 @@ from .recipe import Options, Published, Recipe, Result, Task, predict
 
 
 def read(path: Any) -> str:
-    """The text of a file, or of all .txt and .md files in a folder in the order of their names."""
+    """The text of a file, or of all .txt and .md files in a folder in the order of their names.
+
+    Raises FileNotFoundError, and DataError where more than a tenth of a file is no UTF-8.
+    """
     if path is None:
         raise TgFileNotFoundError("text: name a text file, or a folder of them, with --data")
     home = Path(path)
     files = sorted((*home.rglob("*.txt"), *home.rglob("*.md"))) if home.is_dir() else [home]
     try:
-        return "\n".join(f.read_text(encoding="utf-8", errors="replace") for f in files)
+        texts = [f.read_text(encoding="utf-8", errors="replace") for f in files]
     except FileNotFoundError:
         raise TgFileNotFoundError(f"text: there is no file {str(path)!r}") from None
+    for file, text in zip(files, texts, strict=True):
+        if 10 * (text.count("\ufffd") + text.count("\0")) > len(text):
+            raise DataError(f"text: {str(file)!r} is no text in UTF-8")
+    return "\n".join(texts)
 
 
 def baselines(train: np.ndarray, test: np.ndarray, size: int) -> dict[str, float]:
@@ -82,7 +89,8 @@ def _prepare(options: Options, path: Any) -> Task:
     def measure(model: Any) -> dict[str, float]:
         return {"test text": _bits(model, test), **simple}
 
-    def remarks(model: Any) -> list[str]:
+    def remarks(result: Result) -> list[str]:
+        model: Any = result.model
         stream = Generator().manual_seed(options["seed"])
         begin = from_numpy(ids[cut : cut + 1])
         drawn = model.sample(begin, options["sample"], 0.8, stream)
