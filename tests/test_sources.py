@@ -228,11 +228,17 @@ class Evil:
         return os.mkdir, ("evil",)
 
 
-def memo_bomb():
-    return b"\x80\2}r\xff\xff\xff\xff."
+def doubled(depth):
+    """A tuple of tuples whose hash takes 2**depth steps."""
+    return b"K\0" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(depth))
 
 
 HOSTILE = {
+    "deep_key": b"\x80\2}" + b")" + b"\x85" * 50_000 + b"K\0s.",
+    "doubled_key": b"\x80\2}" + doubled(60) + b"K\0s.",
+    "encoded_often": b"\x80\2X\0\0\x10\0" + b"x" * 2**20 + b"q\0](" + b"c_codecs\nencode\n("
+    b"h\0X\6\0\0\0latin1tR" * 5000 + b"e.",
+    "attributes": b"\x80\2cnumpy.core.multiarray\n_reconstruct\nN}U\4codeU\1xs\x86b.",
     "calls": pickle.dumps({"data": Evil()}, 2),
     "calls_4": pickle.dumps({"data": Evil()}, 4),
     "getattr": b"\x80\2cbuiltins\ngetattr\ncbuiltins\nlist\nU\4copy\x86R.",
@@ -244,7 +250,7 @@ HOSTILE = {
     "instance": b"(U\2idios\nsystem\n.",
     "persistent": b"\x80\2U\1aQ.",
     "bytearray": b"\x80\5\x96\xff\xff\xff\xff\xff\0\0\0.",
-    "memo": memo_bomb(),
+    "memo": b"\x80\2}r\xff\xff\xff\xffj\xff\xff\xff\xfe.",
     "text_memo": b"}p999999999999\n.",
     "long_bytes": b"\x80\3\x8e\xff\xff\xff\xff\xff\xff\0\0.",
     "no_dict": pickle.dumps([1], 2),

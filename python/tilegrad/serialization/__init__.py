@@ -36,7 +36,7 @@ def _plain(x: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """x as JSON; its tensors go to tensors, under the path that leads to them."""
     if isinstance(x, Tensor):
         name = path or "tensor"
-        while name in tensors:
+        while name in tensors or name == "__metadata__":
             name += "'"
         tensors[name] = x
         return {"tensor": name}
