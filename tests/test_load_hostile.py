@@ -380,6 +380,7 @@ def test_archives_that_contradict_themselves():
         (zipped([entry(size=5)]), "neither stored nor deflated"),
         (zipped([entry(method=12)]), "neither stored nor deflated .method 12"),
         (zipped([entry(crc=1)]), "the check sum of 'a.npy' is wrong"),
+        (zipped([entry("a/version", b"3")]), "an archive of PyTorch without its data.pkl"),
         (zipped([entry("a.txt", b"hello")]), "'a.txt' has no header of a NumPy array"),
         (patched(good, first + 8, "<H", 0x801), "neither stored nor deflated"),
         (patched(good, first + 46, "<B", 0xFF), "is damaged: 'utf-8' codec"),
