@@ -61,11 +61,14 @@ GOOD = bytes.fromhex("00000801 00000004") + b"abcd"
         (GOOD[:-1], r"truncated: shape \(4,\) of uint8 takes 4 bytes of data, got 3"),
         (GOOD + b"e", r"longer than its header says: .* takes 4 bytes of data, got at least 5"),
         (b"\0\0\x0e\xff" + b"\xff" * 1020, r"truncated: shape .* takes \d+ bytes of data, got 0"),
+        (b"\0\0\x08\x64" + b"\0\0\0\1" * 100 + b"a", "no array has 100 such lengths"),
+        (b"\0\0\x08\4" + b"\0\0\0\0" + b"\xff" * 12, "no array has 4 such lengths"),
+        (gzip.compress(b"\0\0\x08\1\x10\0\0\1"), "unpacks to 268435457 bytes; at most 268435456"),
         (gzip.compress(GOOD)[:-4], "compressed data of .* are damaged"),
         (gzip.compress(GOOD)[:-8] + b"\0" * 8, "compressed data of .* are damaged"),
         (gzip.compress(GOOD[:-1]), r"takes 4 bytes of data, got 3"),
     ],
-    ids="empty zip type lengths short long huge gzip_cut gzip_broken gzip_short".split(),
+    ids="empty zip type lengths short long huge axes wide bomb cut broken gzip_short".split(),
 )
 def test_idx_refuses_damaged_files(tmp_path, raw, text):
     path = tmp_path / "some-file"

@@ -276,6 +276,11 @@ GROWING = {
     "ordered": repeated([[i, i] for i in range(2000)], "collections", "OrderedDict"),
     "set": repeated(list(range(2000)), "builtins", "set"),
     "size": repeated(tuple(range(5000)), "torch", "Size"),
+    "same_pairs": repeated([[0, 0]] * 2000, "collections", "OrderedDict"),
+    "same_items": repeated([0] * 20_000, "builtins", "set"),
+    "tuples": b"](" + b")\x85" * 200_000 + b"e",
+    "marked": b"(" * 200_000,
+    "kept": b"N" + b"\x94" * 200_000,
     "small": b"](" + b"\x8f" * 200_000 + b"e",
     # A tensor without memory of its own, made real by the conjugation.
     "conj": tensor(
@@ -375,6 +380,7 @@ def test_archives_that_contradict_themselves():
         (zipped([entry(size=5)]), "neither stored nor deflated"),
         (zipped([entry(method=12)]), "neither stored nor deflated .method 12"),
         (zipped([entry(crc=1)]), "the check sum of 'a.npy' is wrong"),
+        (zipped([entry("a/version", b"3")]), "an archive of PyTorch without its data.pkl"),
         (zipped([entry("a.txt", b"hello")]), "'a.txt' has no header of a NumPy array"),
         (patched(good, first + 8, "<H", 0x801), "neither stored nor deflated"),
         (patched(good, first + 46, "<B", 0xFF), "is damaged: 'utf-8' codec"),
@@ -430,6 +436,9 @@ def test_containers_nested_deeply():
     # As a key it would be hashed by a recursion of C that nobody counts.
     with pytest.raises(DataError, match="the pickle has a key of tuple"):
         load(torch_zip(b"}" + b")" + b"\x85" * n + b"Ns"))
+    for other in (tuple(range(17)), 2**70, (1, 2**70)):
+        with pytest.raises(DataError, match="the pickle has a key of"):
+            load(torch_zip(b"}" + value(other) + b"Ns"))
     for text in ("[" * n, '{"list": [' * n, '{"dict": [["a", ' * n):
         with pytest.raises(DataError, match="is damaged"):
             load(structured(text.encode()))

@@ -296,6 +296,27 @@ def test_load_not_strict():
     assert m.weight.tolist() == [[2, 2]]
 
 
+def test_a_batch_norm_of_old_files_has_no_count():
+    net = nn.Sequential(nn.BatchNorm1d(2))
+    state = {k: v for k, v in net.state_dict().items() if k != "0.num_batches_tracked"}
+    keys = net.load_state_dict({**state, "0.running_mean": tg.ones(2)})
+    assert keys.missing_keys == [] and net[0].running_mean.tolist() == [1, 1]
+    del state["0.running_mean"]
+    with pytest.raises(StateError, match="2 missing"):
+        net.load_state_dict(state)
+
+
+def test_what_is_no_tensor_is_named():
+    m = nn.Linear(2, 1)
+    with pytest.raises(StateError, match=r"no tensor +weight +\(1, 2\) float32 +NoneType"):
+        m.load_state_dict({"weight": None, "bias": tg.zeros(1)})
+    with pytest.raises(StateError, match="1 other dtype"):
+        m.load_state_dict({"weight": tg.ones(1, 2).long(), "bias": tg.zeros(1)}, assign=True)
+    assert m.weight.dtype == tg.float32
+    m.load_state_dict({"weight": tg.ones(1, 2).long(), "bias": tg.zeros(1)})
+    assert m.weight.tolist() == [[1, 1]]
+
+
 def test_copies_are_independent():
     net = Net()
     x = tg.randn(3, 1, 6, 6)

@@ -424,3 +424,32 @@ def test_sdlm_refuses_a_step_without_curvature():
     with pytest.raises(StateError, match="update_curvature must estimate"):
         optim.SDLM([x]).step()
     assert x.tolist() == [1, 1]
+
+
+def test_lbfgs_takes_numbers_as_tensors():
+    """As PyTorch keeps them."""
+
+    def run(steps, state=None, start=(3.0, 1.0)):
+        x = tg.tensor(start, requires_grad=True)
+        optimizer = tg.optim.LBFGS([x], lr=0.5, max_iter=3)
+        if state is not None:
+            optimizer.load_state_dict(state)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (x * tg.tensor([1.0, 4.0])).square().sum()
+            loss.backward()
+            return loss
+
+        for _ in range(steps):
+            optimizer.step(closure)
+        return x.tolist(), optimizer.state_dict()
+
+    x, state = run(1)
+    mine = state["state"][0]
+    assert mine["ro"]
+    theirs = {k: tg.tensor(v) if k in ("H_diag", "t") else v for k, v in mine.items()}
+    theirs["ro"], theirs["al"] = [tg.tensor(v) for v in mine["ro"]], [None, tg.ones(())]
+    got, after = run(2, {**state, "state": {0: theirs}}, x)
+    np.testing.assert_allclose(got, run(2, state, x)[0], rtol=1e-5, atol=1e-7)
+    assert type(after["state"][0]["H_diag"]) is float and after["state"][0]["al"] is None

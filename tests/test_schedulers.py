@@ -52,6 +52,18 @@ def test_a_state_goes_on_through_json(name):
     assert programs.rates(tg, name, halfway=fresh) == programs.rates(tg, name)
 
 
+def test_what_pytorch_notes_for_its_warnings_is_left_out():
+    def made():
+        optimizer = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+        return tg.optim.lr_scheduler.StepLR(optimizer, 2)
+
+    scheduler, other = made(), made()
+    scheduler.step()
+    notes = {"_step_count": 2, "_is_initial": False, "_get_lr_called_within_step": False}
+    other.load_state_dict({**scheduler.state_dict(), **notes})
+    assert other.state_dict() == scheduler.state_dict() and other.last_epoch == 1
+
+
 def test_a_state_of_another_kind_is_refused():
     o = optimizer()
     both = s.ChainedScheduler([s.StepLR(o, 2), s.ExponentialLR(o, 0.5)])

@@ -57,6 +57,13 @@ def test_names_that_collide_stay_apart():
     assert [got["a.b"].item(), got["a"]["b"].item(), got["a.b'"].item()] == [0.0, 1.0, 2.0]
 
 
+def test_the_name_of_the_metadata_is_no_tensor():
+    got = through({"__metadata__": tg.ones(2)})
+    assert list(got) == ["__metadata__"] and got["__metadata__"].tolist() == [1, 1]
+    with pytest.raises(tg.errors.ValueError, match="no tensor named '__metadata__'"):
+        tg.serialization.pack({"__metadata__": tg.ones(2)})
+
+
 def test_training_goes_on_as_if_never_saved(tmp_path):
     def parts():
         tg.manual_seed(0)
@@ -245,7 +252,8 @@ ENTRY = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
 @pytest.mark.parametrize(
     "header",
     [
-        {"a": {**ENTRY, "dtype": "F1"}},
+        {"a": {**ENTRY, "shape": [1] * 65}},
+        {"a": {**ENTRY, "shape": [0, 2**63], "data_offsets": [0, 0]}},
         {"a": {**ENTRY, "shape": [3]}},
         {"a": {**ENTRY, "shape": [-1, -2]}},
         {"a": {**ENTRY, "data_offsets": [0, 1]}},
@@ -294,9 +302,14 @@ def test_damaged_headers(head):
     refused(head)
 
 
-def refused(head):
-    with pytest.raises(DataError, match="is damaged"):
+def refused(head, text="is damaged"):
+    with pytest.raises(DataError, match=text):
         tg.load(io.BytesIO(len(head).to_bytes(8, "little") + head + b"xy"))
+
+
+def test_other_element_types_are_named():
+    header = {"a": {**ENTRY, "dtype": "F8_E4M3"}}
+    refused(json.dumps(header).encode(), "'a' has elements of 'F8_E4M3', which is not supported")
 
 
 def test_no_byte_may_be_missing():

@@ -117,6 +117,77 @@ def test_archives_refuse_bombs_and_damage(tmp_path):
         data.ImageFolder(path)[0]
 
 
+def test_archives_are_stored_or_deflated(tmp_path):
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as z:
+            z.writestr("a/0.png", bytes(1 << 20))
+        with pytest.raises(DataError, match="neither stored nor deflated"):
+            data.ImageFolder(tmp_path / "x.zip")[0]
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as z:
+        z.writestr("a/0.png", png(pixels(1)[0]))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            z.writestr("a/0.png", png(pixels(1)[0]))
+    with pytest.raises(DataError, match=r"holds 'a/0.png' twice"):
+        data.ImageFolder(tmp_path / "x.zip")
+
+
+def test_damaged_archives_raise_data_errors_only(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("a/0.png", png(pixels(1, 4)[0]))
+        z.writestr("b/\u00e9.png", png(pixels(1, 4)[0]))
+    raw = (tmp_path / "x.zip").read_bytes()
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(2000):
+        changed = bytearray(raw)
+        for at in rng.integers(0, len(raw), rng.integers(1, 4)):
+            changed[at] = rng.integers(0, 256)
+        (tmp_path / "x.zip").write_bytes(changed)
+        try:
+            for sample in data.ImageFolder(tmp_path / "x.zip"):
+                assert sample[0].shape[0] == 3
+        except DataError:
+            refused += 1
+    assert refused > 500
+
+
+def test_what_file_managers_leave_is_no_image(tmp_path):
+    for name in ("a/0.png", "a/.hidden.png", "a/._0.png", ".git/0.png", "__MACOSX/a/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png(pixels(1)[0]))
+    d = data.ImageFolder(tmp_path)
+    assert d.samples == [("a/0.png", 0)] and d.classes == ["a"]
+
+
+def encoded(image, kind):
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def test_only_decoders_of_images_are_started():
+    for kind in ("EPS", "GIF", "PDF"):
+        with pytest.raises(DataError, match="cannot be decoded"):
+            data.read_image(encoded(Image.new("RGB", (4, 4)), kind))
+
+
+def test_images_of_too_many_pixels(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        data.read_image(png(pixels(1, 4)[0]))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    assert data.read_image(png(pixels(1, 4)[0])).shape == (3, 4, 4)
+
+
+def test_grey_levels_of_many_bits():
+    levels = np.array([[0, 255, 256], [32768, 40000, 65535]], np.uint16)
+    for kind in ("PNG", "TIFF"):
+        a = data.read_image(encoded(Image.fromarray(levels), kind))
+        np.testing.assert_array_equal(a, np.broadcast_to(levels >> 8, (3, 2, 3)))
+    for other in (np.int32, np.float32):
+        with pytest.raises(DataError, match="have no known range"):
+            data.read_image(encoded(Image.fromarray(levels.astype(other)), "TIFF"))
+
+
 def test_images_without_pillow(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(PackageError, match="needs pillow: pip install pillow"):
@@ -231,11 +302,17 @@ class Evil:
         return os.mkdir, ("evil",)
 
 
-def memo_bomb():
-    return b"\x80\2}r\xff\xff\xff\xff."
+def doubled(depth):
+    """A tuple of tuples whose hash takes 2**depth steps."""
+    return b"K\0" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(depth))
 
 
 HOSTILE = {
+    "deep_key": b"\x80\2}" + b")" + b"\x85" * 50_000 + b"K\0s.",
+    "doubled_key": b"\x80\2}" + doubled(60) + b"K\0s.",
+    "encoded_often": b"\x80\2X\0\0\x10\0" + b"x" * 2**20 + b"q\0](" + b"c_codecs\nencode\n("
+    b"h\0X\6\0\0\0latin1tR" * 5000 + b"e.",
+    "attributes": b"\x80\2cnumpy.core.multiarray\n_reconstruct\nN}U\4codeU\1xs\x86b.",
     "calls": pickle.dumps({"data": Evil()}, 2),
     "calls_4": pickle.dumps({"data": Evil()}, 4),
     "getattr": b"\x80\2cbuiltins\ngetattr\ncbuiltins\nlist\nU\4copy\x86R.",
@@ -247,7 +324,7 @@ HOSTILE = {
     "instance": b"(U\2idios\nsystem\n.",
     "persistent": b"\x80\2U\1aQ.",
     "bytearray": b"\x80\5\x96\xff\xff\xff\xff\xff\0\0\0.",
-    "memo": memo_bomb(),
+    "memo": b"\x80\2}r\xff\xff\xff\xffj\xff\xff\xff\xfe.",
     "text_memo": b"}p999999999999\n.",
     "long_bytes": b"\x80\3\x8e\xff\xff\xff\xff\xff\xff\0\0.",
     "no_dict": pickle.dumps([1], 2),

@@ -74,10 +74,14 @@ def test_a_resumed_run_is_the_same_run_bit_for_bit(tmp_path):
 
 def test_a_checkpoint_is_one_json_and_one_tensor_file(tmp_path):
     run = Blobs()
+    others = {"tensors-mine.safetensors", ".notes.tmp"}  # stay, and what a killed run left goes
+    for name in (*others, f"tensors-{'0' * 16}.safetensors", ".checkpoint.json.12.tmp"):
+        (tmp_path / name).write_bytes(b"")
     for _ in range(3):
         run.fit(1)
         path = save_checkpoint(tmp_path, *run.parts())
-    names = sorted(p.name for p in tmp_path.iterdir())
+    assert others < {p.name for p in tmp_path.iterdir()}
+    names = sorted({p.name for p in tmp_path.iterdir()} - others)
     assert path == tmp_path / "checkpoint.json" and len(names) == 2
     content = json.loads(path.read_text())
     assert names[1] == content["tensors"]["file"] and content["optimizer"]["class"] == "Adam"

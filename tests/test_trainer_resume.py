@@ -191,14 +191,34 @@ def test_a_checkpoint_of_something_else(tmp_path):
     assert len(trainer.fit(data, 1, checkpoint=tmp_path, resume=False)) == 1
     path = tmp_path / "checkpoint.json"
     good = json.loads(path.read_text())
-    for name, value in (("now", [1]), ("now", None), ("loader", 3), ("batch", ...)):
+    weights = model.weight.tolist()
+    ours, twister, plain = good["info"]["trainer"]["now"]
+    for name, value in (
+        ("now", [1]), ("now", None), ("loader", 3), ("batch", ...), ("batch", 1.5), ("batch", -1),
+        ("batch", 10**30), ("sums", [1]), ("history", 3), ("history", [{"loss": "x"}]),
+        ("seconds", 10**400), ("scale", [1]), ("loader", {"start": [10**30]}), ("begin", [1, 2]),
+        # NumPy itself takes any position, and reads there.
+        ("now", [ours, [*twister[:2], 2**31 - 1, *twister[3:]], plain]),
+        ("begin", [ours, [*twister[:2], -(2**31), *twister[3:]], plain]),
+        ("now", [ours, [twister[0], "00", *twister[2:]], plain]),
+        ("now", [ours, [*twister[:4], "x"], plain]),
+        ("now", [ours, twister, [*plain[:2], "x"]]),
+        ("now", [ours, twister, [3, "ff" * 2500, None]]),
+        ("now", [["00"], twister, plain]),
+    ):  # fmt: skip
         content = copy.deepcopy(good)
         content["info"]["trainer"][name] = value
         if value is ...:
             del content["info"]["trainer"][name]
         path.write_text(json.dumps(content))
+        with tg.no_grad():
+            model.weight.fill_(7)
         with pytest.raises(DataError, match="is damaged"):
             trainer.fit(data, 2, checkpoint=tmp_path)
+        assert model.weight.tolist() == [[7, 7]] * 2, "nothing is overwritten"
+    path.write_text(json.dumps(good))
+    trainer.fit(data, 1, checkpoint=tmp_path)
+    assert model.weight.tolist() == weights
 
 
 def test_a_finished_run_restores_its_end(tmp_path):

@@ -6,10 +6,7 @@ al., "Reading digits in natural images with unsupervised feature learning", 2011
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
-import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,8 @@ import numpy as np
 
 from ..errors import DataError, PackageError
 from ..errors import FileNotFoundError as TgFileNotFoundError
+from ..serialization import DAMAGE
+from ..serialization.pickles import STANDARD, Machine, Maker, Name
 from ..tensor import from_numpy
 from .images import ImageDataset, ImageFolder
 
@@ -25,95 +24,84 @@ CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 
+
 # --- pickles of arrays ----------------------------------------------------------------------------
-_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
-_OPCODES = _PUTS | set(
-    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING"
-    " BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES"
-    " BINBYTES8 EMPTY_DICT DICT SETITEM SETITEMS EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE"
-    " TUPLE1 TUPLE2 TUPLE3 GET BINGET LONG_BINGET MEMOIZE GLOBAL STACK_GLOBAL REDUCE BUILD".split()
-)
-_MOST_OPCODES = 1 << 20
-
-
-class _Array:
-    """What a pickle describes as an array: its state, not yet looked at."""
+class _Described:
+    """What a pickle describes as an array or an element type: its state, not yet looked at."""
 
     state: Any = None
 
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
+    def __init__(self, code: Any = None) -> None:
+        self.code = code
 
     def array(self) -> np.ndarray:
         """The uint8 array. Raises ValueError and the like where the state describes none."""
         _, shape, dtype, fortran, data = self.state
-        if not isinstance(dtype, _DType) or dtype.code not in ("u1", "|u1") or fortran:
+        kind = dtype.code if isinstance(dtype, _Described) else None
+        if kind not in ("u1", "|u1", b"u1", b"|u1") or fortran or type(data) is not bytes:
             raise ValueError("not an array of uint8 in C order")
-        return np.frombuffer(data, np.uint8).reshape([int(n) for n in shape])
+        if type(shape) is not tuple or len(shape) > 4 or any(type(n) is not int for n in shape):
+            raise ValueError("not an array of uint8 of few axes")
+        return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-class _DType:
-    def __init__(self, code: Any = None, *args: Any) -> None:
-        self.code = code.decode("latin1") if isinstance(code, bytes) else code
-
-    def __setstate__(self, state: Any) -> None:
-        pass
+def _reconstruct(m: Machine, kind: Any, shape: Any, code: Any) -> _Described:
+    m.charge(200)
+    return _Described()
 
 
-def _reconstruct(*args: Any) -> _Array:
-    return _Array()
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    if not isinstance(text, str) or encoding != "latin1":
-        raise ValueError("an encoding other than latin1")
-    return text.encode("latin1")
+def _dtype(m: Machine, code: Any, *args: Any) -> _Described:
+    if type(code) not in (str, bytes):
+        raise ValueError("an element type without a name")
+    m.charge(200)
+    return _Described(code)
 
 
 _NAMES = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _DType,
-    ("_codecs", "encode"): _encode,
+    ("numpy.core.multiarray", "_reconstruct"): Maker("_reconstruct", _reconstruct),
+    ("numpy._core.multiarray", "_reconstruct"): Maker("_reconstruct", _reconstruct),
+    ("numpy", "ndarray"): Name("numpy.ndarray", None),
+    ("numpy", "dtype"): Maker("numpy.dtype", _dtype),
+    ("_codecs", "encode"): STANDARD["_codecs", "encode"],
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Names mean the inert classes above; nothing is imported."""
+class _Arrays(Machine):
+    """A machine that knows arrays; the strings of Python 2 are bytes."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NAMES:
-            raise DataError(f"names {module}.{name}, which is neither array, list nor dict")
-        return _NAMES[module, name]
+    plain = (*Machine.plain, _Described)
+
+    def step(self, op: int) -> None:
+        if op in b"UT":
+            raw = self.take(self.number("<B" if op == ord("U") else "<I"))
+            self.stack.append(self.new(raw))
+        elif op == ord("b"):
+            state = self.pop()
+            self.top((_Described,)).state = state
+        else:
+            super().step(op)
+
+
+def _no_storage(identity: Any) -> Any:
+    raise ValueError("refers to something outside it")
 
 
 def read_batch(data: bytes, name: str) -> dict[str, Any]:
     """The dict of arrays, lists and bytes in a pickle of Python 2 or 3, whose code is not executed.
 
-    Raises DataError for any other pickle, and for damaged ones. The instructions are looked
-    through first: some few bytes could ask for any amount of memory.
+    Raises DataError for any other pickle, and for damaged ones.
     """
     try:
-        for count, (op, arg, _) in enumerate(pickletools.genops(data)):
-            if op.name not in _OPCODES or count > _MOST_OPCODES:
-                raise DataError(f"has instruction {op.name} or too many of them")
-            if op.name in _PUTS and not 0 <= (arg or 0) <= count:
-                raise DataError(f"stores object {arg} after {count} instructions")
-        found = _Unpickler(io.BytesIO(data), encoding="bytes").load()
-        if not isinstance(found, dict):
-            raise DataError("is no dict")
+        found = _Arrays(data, _NAMES, _no_storage, len(data)).run()
+        if type(found) is not dict:
+            raise ValueError("it is no dict")
         return {
             k.decode("latin1") if isinstance(k, bytes) else str(k): (
-                v.array() if isinstance(v, _Array) else v
+                v.array() if isinstance(v, _Described) else v
             )
             for k, v in found.items()
         }
-    except DataError as e:
-        raise DataError(f"{name!r}: the pickle {e.args[0]}") from None
-    except (MemoryError, KeyboardInterrupt):
-        raise
-    except Exception as e:
+    except DAMAGE as e:
         raise DataError(f"{name!r} is no whole pickle of arrays: {e}") from None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import DataError, DTypeError
 from ..errors import FileNotFoundError as TgFileNotFoundError
+from ..serialization.archive import FREE, GROWTH
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -25,8 +26,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """The array of an IDX file, compressed or not, in native byte order.
 
     Raises FileNotFoundError, or DataError when the file is no IDX file, is shorter or longer than
-    its header says, or its compressed data are damaged. No memory is set aside on the word of the
-    header alone.
+    its header says, or its compressed data are damaged or unpack to more than 256 MiB and 64 times
+    the file. No memory is set aside on the word of the header alone.
     """
     name = os.fspath(path)
     try:
@@ -35,15 +36,16 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
             raw.seek(0)
             if not packed:
                 return _read(raw, name)
+            allowed = max(FREE, GROWTH * os.fstat(raw.fileno()).st_size)
             with gzip.GzipFile(fileobj=raw) as unpacked:
-                return _read(unpacked, name)  # type: ignore[arg-type]
+                return _read(unpacked, name, allowed)  # type: ignore[arg-type]
     except FileNotFoundError:
         raise TgFileNotFoundError(f"read_idx: there is no file {name!r}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as e:
         raise DataError(f"read_idx: the compressed data of {name!r} are damaged: {e}") from None
 
 
-def _read(file: BinaryIO, name: str) -> np.ndarray:
+def _read(file: BinaryIO, name: str, allowed: int | None = None) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4:
         raise DataError(f"read_idx: {name!r} is truncated: a header of 4 bytes, got {len(head)}")
@@ -61,6 +63,10 @@ def _read(file: BinaryIO, name: str) -> np.ndarray:
         )
     shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, 4 * ndim, 4))
     expected = math.prod(shape) * dtype.itemsize
+    if allowed is not None and expected > allowed:
+        raise DataError(
+            f"read_idx: {name!r} unpacks to {expected} bytes; at most {allowed} are unpacked"
+        )
     pieces, got = [], 0
     while got <= expected and (piece := file.read(min(expected + 1 - got, 1 << 24))):
         pieces.append(piece)
@@ -73,7 +79,10 @@ def _read(file: BinaryIO, name: str) -> np.ndarray:
             f"data, got {found}"
         )
     flat = np.frombuffer(bytearray().join(pieces), dtype)
-    return flat.astype(dtype.newbyteorder("="), copy=False).reshape(shape)
+    try:
+        return flat.astype(dtype.newbyteorder("="), copy=False).reshape(shape)
+    except ValueError as e:
+        raise DataError(f"read_idx: {name!r}: no array has {ndim} such lengths: {e}") from None
 
 
 def write_idx(path: str | os.PathLike[str], array: Any) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import threading
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,25 @@ import numpy as np
 from .. import kernels
 from ..errors import DataError, PackageError
 from ..errors import FileNotFoundError as TgFileNotFoundError
+from ..serialization import DAMAGE
 from ..tensor import Tensor, from_numpy
 from .dataset import Dataset, TensorDataset
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""What a file may hold, whatever its name is: some decoders start other programs."""
 LARGEST = 1 << 28
 """Bytes a member of an archive may claim to hold."""
+_DAMAGED = (*DAMAGE, zipfile.BadZipFile, EOFError, OSError, RuntimeError)
+"""What zipfile raises on damaged archives."""
 
 
 def read_image(source: str | os.PathLike[str] | bytes, mode: str = "RGB") -> np.ndarray:
     """The image of a file, or of the bytes of one, as (C, H, W) uint8; mode: "RGB" or "L" (grey).
 
-    Raises FileNotFoundError, DataError for what is no whole image, and PackageError where pillow is
-    missing.
+    JPEG, PNG, PPM, BMP, TIFF and WebP are read. Of grey levels of 16 bits the upper eight are kept.
+    Raises FileNotFoundError, DataError for what is no whole image of at most
+    ``PIL.Image.MAX_IMAGE_PIXELS``, and PackageError where pillow is missing.
     """
     try:
         from PIL import Image
@@ -36,7 +42,17 @@ def read_image(source: str | os.PathLike[str] | bytes, mode: str = "RGB") -> np.
         raise PackageError(f"read_image: needs pillow: pip install pillow ({e})") from None
     name = "the image" if isinstance(source, bytes) else repr(os.fspath(source))
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=_FORMATS) as found:
+            image: Image.Image = found
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and image.width * image.height > limit:
+                raise ValueError(f"{image.width} x {image.height} pixels, at most {limit} are read")
+            deep = image.mode == "I" and found.format in ("PNG", "PPM")
+            if deep or image.mode.startswith("I;16"):  # pillow would clip them to 255
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode in ("I", "F"):
+                raise ValueError(f"its levels, of mode {image.mode!r}, have no known range")
             a = np.asarray(image.convert(mode))
     except FileNotFoundError:
         raise TgFileNotFoundError(f"read_image: there is no file {name}") from None
@@ -64,6 +80,9 @@ class Files:
             raise TgFileNotFoundError(f"there is neither a folder nor a file {self.root!r}")
         else:
             self.names = sorted(n for n in self._archive().namelist() if not n.endswith("/"))
+            for one, other in itertools.pairwise(self.names):
+                if one == other:
+                    raise DataError(f"{self.root!r} holds {one!r} twice")
 
     def _archive(self) -> zipfile.ZipFile:
         with self._lock:
@@ -71,7 +90,7 @@ class Files:
             if self._zip is None or self._owner != os.getpid():
                 try:
                     self._zip = zipfile.ZipFile(self.root)
-                except (zipfile.BadZipFile, NotImplementedError, ValueError) as e:
+                except _DAMAGED as e:
                     raise DataError(f"{self.root!r} is no whole zip archive: {e}") from None
                 self._owner = os.getpid()
             return self._zip
@@ -82,12 +101,14 @@ class Files:
             return Path(self.root, name).read_bytes()
         archive = self._archive()
         info = archive.getinfo(name)
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{self.root!r}: {name!r} is neither stored nor deflated")
         # No stream of deflate unpacks to more than 1032 times its size.
         if info.file_size > min(LARGEST, 1032 * info.compress_size + 64):
             raise DataError(f"{self.root!r}: {name!r} claims to hold {info.file_size} bytes")
         try:
             return archive.read(info)
-        except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as e:
+        except _DAMAGED as e:
             raise DataError(f"{self.root!r}: {name!r} is damaged: {e}") from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -152,7 +173,8 @@ class ImageFolder(Dataset):
     be a zip archive, and part a folder within (``"train"``).
 
     A sample is (image (3, H, W), label): a tensor, decoded when it is asked for, through transform
-    as in ImageDataset, and an int. classes are the names in order, samples the (name, label).
+    as in ImageDataset, and an int. Names with a part that begins with a dot, or is ``__MACOSX``,
+    are left out. classes are the names in order, samples the (name, label).
     Raises FileNotFoundError, and DataError where there is no image or one is damaged.
     """
 
@@ -169,7 +191,12 @@ class ImageFolder(Dataset):
             for name in self.files.names
             if name.startswith(prefix) and name.lower().endswith(SUFFIXES)
         ]
-        found = [(name, parts) for name, parts in found if len(parts) > 1]
+        # What file managers leave beside the images is none.
+        found = [
+            (name, parts)
+            for name, parts in found
+            if len(parts) > 1 and not any(p[:1] == "." or p == "__MACOSX" for p in parts)
+        ]
         if not found:
             raise DataError(f"ImageFolder: {self.files.root!r} has no {prefix}<class>/<image>")
         self.classes = sorted({parts[0] for _, parts in found})

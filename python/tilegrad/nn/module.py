@@ -16,7 +16,7 @@ from ..recording import captures, constants, epoch, touch
 from ..tensor import Tensor, as_tensor
 from .module_hooks import Hooks
 from .parameter import Buffer, Parameter
-from .state import differences
+from .state import differences, uncounted
 
 
 class IncompatibleKeys(NamedTuple):
@@ -365,13 +365,15 @@ class Module(Hooks):
 
         state_dict: tensors or arrays by path; strict: whether missing and unexpected names are
         errors; assign: take the tensors themselves instead of copying. Returns the missing and the
-        unexpected names. Raises StateError with a table of every missing, unexpected and differing
-        entry, and the repair where the names differ by a prefix such as ``module.``.
+        unexpected names; the ``num_batches_tracked`` of a batch norm, which old files lack, is not
+        missing where its estimates are there. Raises StateError with a table of every missing,
+        unexpected and differing entry, and the repair where the names differ by a prefix such as
+        ``module.``.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: expects a mapping, got {type(state_dict).__name__}")
         own = dict(self._state())
-        missing = [k for k in own if k not in state_dict]
+        missing = [k for k in own if k not in state_dict and not uncounted(k, state_dict)]
         unexpected = [k for k in state_dict if k not in own]
         rows: list[tuple[str, Any]] = []
         if strict:
@@ -379,10 +381,15 @@ class Module(Hooks):
         loaded: list[tuple[Tensor, Tensor]] = []
         for k, target in own.items():
             if k in state_dict:
-                source = as_tensor(state_dict[k])
+                try:
+                    source = as_tensor(state_dict[k])
+                except (TypeError, ValueError):
+                    rows.append(("no tensor", k))
+                    continue
+                kinds = dtypes.category(source.dtype), dtypes.category(target.dtype)
                 if source.shape != target.shape:
                     rows.append(("other shape", k))
-                elif dtypes.category(source.dtype) > dtypes.category(target.dtype):
+                elif kinds[0] > kinds[1] or (assign and kinds[0] != kinds[1]):
                     rows.append(("other dtype", k))
                 loaded.append((target, source))
         if rows:

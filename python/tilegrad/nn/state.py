@@ -48,6 +48,13 @@ def differences(
     return "\n".join(lines)
 
 
+def uncounted(name: str, state: Mapping[Any, Any]) -> bool:
+    """Whether name is the count of a batch norm whose estimates are in the state: PyTorch before
+    0.4.1 kept no count."""
+    prefix, _, rest = name.rpartition("num_batches_tracked")
+    return not rest and f"{prefix}running_mean" in state
+
+
 def _prefixes(names: set[str], wanted: set[str]) -> Counter[str]:
     """How many names are one of wanted behind a prefix that ends in a dot, by prefix."""
     parts = ((name, i + 1) for name in names for i, c in enumerate(name) if c == ".")

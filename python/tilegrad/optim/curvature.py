@@ -249,7 +249,14 @@ class LBFGS(Optimizer):
         state["H_diag"] = curvature / ops.dot(y, y).item()
 
     def _own(self, number: Any, name: str, value: Any, p: Any) -> Any:
-        """The vectors span all parameters; a checkpoint keeps lists of them as the rows of one."""
+        """The vectors span all parameters; a checkpoint keeps lists of them as the rows of one.
+        PyTorch keeps the numbers as 0-d tensors, and scratch as ``al``."""
+        if name == "al":
+            return None
+        if name in ("H_diag", "t", "prev_loss"):
+            return float(value)
+        if name == "ro":
+            return [float(v) for v in value]
         total = sum(p.numel() for p in self.param_groups[0]["params"])
         if name in ("old_dirs", "old_stps"):
             return [self._copied(number, name, v, p, (total,)) for v in value]

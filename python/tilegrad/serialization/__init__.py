@@ -36,7 +36,7 @@ def _plain(x: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """x as JSON; its tensors go to tensors, under the path that leads to them."""
     if isinstance(x, Tensor):
         name = path or "tensor"
-        while name in tensors:
+        while name in tensors or name == "__metadata__":
             name += "'"
         tensors[name] = x
         return {"tensor": name}
@@ -146,6 +146,8 @@ def _read(data: bytes, name: str) -> Any:
         described = [n for n in found if n.partition("/")[2] == "data.pkl" or n == "data.pkl"]
         if len(described) == 1:
             return torch_files.read_archive(found, described[0], len(data))
+        if not described and any(n.endswith(("/version", "/byteorder")) for n in found):
+            raise ValueError("an archive of PyTorch without its data.pkl")
         return arrays.read_npz(found)
     if data.startswith(arrays.MAGIC):
         return arrays.read_npy(data)

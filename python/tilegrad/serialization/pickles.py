@@ -65,11 +65,12 @@ _KEYS = (str, int, float, complex, bool, bytes, type(None))
 
 
 def key(x: Any) -> Any:
-    """x as a key of a dict: a plain value or a tuple of such. Others can hide a hash that takes
-    for ever, or is computed by deep recursion."""
-    if type(x) in _KEYS or (type(x) is tuple and all(type(y) in _KEYS for y in x)):
-        return x
-    raise ValueError(f"the pickle has a key of {type(x).__name__}")
+    """x as a key of a dict: a plain value or a short tuple of such. Others can hide a hash that
+    takes for ever, or is computed by deep recursion."""
+    for y in x if type(x) is tuple and len(x) <= 16 else (x,):
+        if type(y) not in _KEYS or (type(y) is int and y.bit_length() > 64):
+            raise ValueError(f"the pickle has a key of {type(x).__name__}")
+    return x
 
 
 class Machine:
@@ -176,7 +177,7 @@ class Machine:
             form, convert = _SIZED[op]
             push(self.new(convert(self.take(self.number(form)))))
         elif op in _TUPLES:
-            push(tuple(self.pop() for _ in range(_TUPLES[op]))[::-1])
+            push(self.new(tuple(self.pop() for _ in range(_TUPLES[op]))[::-1]))
         elif op in _GET:
             number = self.number(_GET[op])
             if number not in self.memo:
@@ -185,25 +186,30 @@ class Machine:
         elif op in _PUT or op == 0x94:
             number = len(self.memo) if op == 0x94 else self.number(_PUT[op])
             push(self.pop())
+            self.charge(100)
             self.memo[number] = self.stack[-1]
         elif op == ord("("):
+            self.charge(64)
             self.marks.append(self.stack)
             self.stack = []
         elif op == ord("t"):
             whole = tuple(self.marked())  # puts another stack in place
-            self.stack.append(whole)
+            self.stack.append(self.new(whole))
         elif op in b"ae":
             items = [self.pop()] if op == ord("a") else self.marked()
+            self.charge(8 * len(items))
             self.top((list,)).extend(items)
         elif op in b"su":
             items = [self.pop(), self.pop()][::-1] if op == ord("s") else self.marked()
             if len(items) % 2:
                 raise ValueError("the pickle has a key without a value")
+            self.charge(32 * len(items))
             self.top((dict, OrderedDict)).update(
                 (key(k), v) for k, v in zip(*[iter(items)] * 2, strict=True)
             )
         elif op == 0x90:
             items = self.marked()
+            self.charge(64 * len(items))
             self.top((set,)).update(map(key, items))
         elif op == ord("c"):
             push(self.find(self.line(), self.line()))
@@ -248,12 +254,17 @@ class Machine:
 
 # --- the names of the standard library that make data ---------------------------------------------
 def _ordered(m: Machine, pairs: Any = ()) -> OrderedDict[Any, Any]:
-    if type(pairs) not in (list, tuple) or any(type(p) not in (list, tuple) for p in pairs):
+    if type(pairs) not in (list, tuple):
+        raise ValueError("the pickle has an OrderedDict of no pairs")
+    m.charge(8 * len(pairs))  # reading them takes time, also where their keys are the same
+    if any(type(p) not in (list, tuple) or len(p) != 2 for p in pairs):
         raise ValueError("the pickle has an OrderedDict of no pairs")
     return OrderedDict((key(k), v) for k, v in pairs)
 
 
 def _counter(m: Machine, counts: Any = None) -> Counter[Any]:
+    if type(counts) is dict:
+        m.charge(8 * len(counts))
     if type(counts) is not dict or not all(type(n) is int for n in counts.values()):
         raise ValueError("the pickle has a Counter of no counts")
     return Counter(counts)
@@ -262,6 +273,7 @@ def _counter(m: Machine, counts: Any = None) -> Counter[Any]:
 def _set(m: Machine, items: Any = ()) -> set[Any]:
     if type(items) not in (list, tuple):
         raise ValueError("the pickle has a set of no items")
+    m.charge(8 * len(items))
     return set(map(key, items))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import DataError, DTypeError
+from ..errors import ValueError as TgValueError
 from ..tensor import Tensor, from_numpy
 
 _NAMES = {
@@ -30,9 +31,12 @@ _DTYPES = {name: d for d, name in _NAMES.items()}
 def pack(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
     """The bytes of a safetensors file with these tensors or arrays.
 
-    Raises DTypeError for element types the format lacks.
+    Raises DTypeError for element types the format lacks, ValueError for the name
+    ``__metadata__``.
     """
     arrays = {}
+    if "__metadata__" in tensors:
+        raise TgValueError("save_tensors: safetensors holds no tensor named '__metadata__'")
     for name, t in tensors.items():
         a = t._value("saving") if isinstance(t, Tensor) else np.asarray(t)
         if a.dtype not in _NAMES:
@@ -73,7 +77,7 @@ def _no_number(text: str) -> None:
 
 
 def _count(n: Any) -> int:
-    if type(n) is not int or n < 0:
+    if type(n) is not int or not 0 <= n < 2**63:
         raise ValueError(f"{n!r} is no number of elements or bytes")
     return n
 
@@ -91,12 +95,15 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
             data[8 : 8 + size].decode(), object_pairs_hook=pairs_once, parse_constant=_no_number
         )
         metadata = dict(header.pop("__metadata__", {}).items())
-        places = []
+        places: list[tuple[int, int, str, Any, list[int]]] = []
         for key, entry in header.items():
-            begin, end = map(_count, entry["data_offsets"])
-            places.append(
-                (begin, end, key, _DTYPES[entry["dtype"]], [*map(_count, entry["shape"])])
-            )
+            (begin, end), shape = map(_count, entry["data_offsets"]), entry["shape"]
+            if len(shape) > 64:
+                raise ValueError(f"{key!r:.80} has {len(shape)} axes")
+            if type(kind := entry["dtype"]) is str and kind not in _DTYPES:
+                what = f"{key!r:.80} has elements of {kind!r:.40}"
+                raise DataError(f"load: {name!r}: {what}, which is not supported")
+            places.append((begin, end, key, _DTYPES[kind], [*map(_count, shape)]))
         places.sort()
         out, at = {}, 0
         for begin, end, key, dtype, shape in places:
@@ -107,6 +114,8 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
             out[key], at = from_numpy(a.reshape(shape)), end
         if 8 + size + at != len(data):
             raise ValueError(f"{len(data) - 8 - size} bytes of data, the header describes {at}")
+    except DataError:
+        raise
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as e:
         raise DataError(f"load: {name!r} is damaged: {e}") from None
     return {key: out[key] for key in header}, metadata

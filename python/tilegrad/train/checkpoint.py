@@ -27,6 +27,8 @@ from ..tensor import Tensor, from_numpy
 
 FORMAT = 1
 JSON_NAME = "checkpoint.json"
+_TENSORS = r"tensors-[0-9a-f]{16}\.safetensors"
+_OWN = re.compile(rf"{_TENSORS}|\.({_TENSORS}|checkpoint\.json)\.[0-9]+\.tmp")
 
 
 @dataclass
@@ -117,8 +119,8 @@ def save_checkpoint(
     write_whole(home / content["tensors"]["file"], packed)
     write_whole(home / JSON_NAME, text.encode())
     # Also what a process left that was killed while it wrote.
-    for old in (*home.glob("tensors-*.safetensors"), *home.glob(".*.tmp")):
-        if old.name != content["tensors"]["file"]:
+    for old in [*home.iterdir()]:
+        if old.name != content["tensors"]["file"] and _OWN.fullmatch(old.name):
             old.unlink(missing_ok=True)
     return home / JSON_NAME
 
@@ -188,6 +190,7 @@ def load_checkpoint(
 
 
 def _content(home: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint. Raises as load_checkpoint."""
     path = home / JSON_NAME
     try:
         content = json.loads(path.read_bytes().decode(), object_pairs_hook=pairs_once)
@@ -203,7 +206,7 @@ def _content(home: Path) -> dict[str, Any]:
         if not isinstance(content.get(key, ...), kind) or key not in content:
             raise DataError(f"load_checkpoint: {str(path)!r} lacks a valid {key!r}")
     name = content["tensors"].get("file")
-    if not isinstance(name, str) or not re.fullmatch(r"tensors-[0-9a-f]{16}\.safetensors", name):
+    if not isinstance(name, str) or not re.fullmatch(_TENSORS, name):
         raise DataError(f"load_checkpoint: {str(path)!r} names no tensor file beside it: {name!r}")
     return content
 

@@ -11,8 +11,9 @@ import numpy as np
 from ..dtypes import uint8
 from ..errors import DataError, StateError
 from ..generator import Generator, default_generator
+from ..serialization import DAMAGE
 from ..tensor import Tensor, from_numpy, tensor
-from .checkpoint import JSON_NAME, load_checkpoint, save_checkpoint
+from .checkpoint import JSON_NAME, _content, load_checkpoint, save_checkpoint
 from .progress import Progress
 
 
@@ -37,12 +38,39 @@ def streams(loader: Any) -> list[Any]:
 
 
 def set_streams(loader: Any, saved: list[Any]) -> None:
-    """Puts all random streams back to states that ``streams`` returned."""
-    ours, (name, keys, *rest), (version, state, gauss) = saved
-    for g, text in zip(generators_of(loader), ours, strict=True):
-        g.set_state(from_numpy(_from_hex(text, "u1").copy()))
-    np.random.set_state((name, _from_hex(keys, "<u4"), *rest))
-    random.setstate((version, tuple(_from_hex(state, "<u4").tolist()), gauss))
+    """Puts all random streams back to states that ``streams`` returned. Raises ValueError and the
+    like for anything else, before any stream is set."""
+    ours, twister, plain = _parsed(loader, saved)
+    for g, state in zip(generators_of(loader), ours, strict=True):
+        g.set_state(state)
+    np.random.set_state(twister)
+    random.setstate(plain)
+
+
+def _parsed(loader: Any, saved: Any) -> tuple[list[Tensor], Any, Any]:
+    """The states as the three kinds of generators take them. NumPy checks no position: it would
+    read behind its table."""
+    texts, (name, keys, at, has_gauss, held), (version, state, gauss) = saved
+    ours = [from_numpy(_from_hex(text, "u1").copy()) for text in texts]
+    if len(ours) != len(generators_of(loader)) or any(t.shape != (16,) for t in ours):
+        raise ValueError("not the random states of this loader")
+    table, whole = _from_hex(keys, "<u4"), _from_hex(state, "<u4")
+    if name != "MT19937" or len(table) != 624 or not _count(at, 624) or not _count(has_gauss, 1):
+        raise ValueError("no random state of NumPy")
+    if version != 3 or len(whole) != 625 or whole[-1] > 624:
+        raise ValueError("no random state of Python")
+    if type(held) is not float or type(gauss) not in (float, type(None)):
+        raise ValueError("a random state holds no number")
+    twister = ("MT19937", table, at, has_gauss, held)
+    return ours, twister, (3, tuple(whole.tolist()), gauss)
+
+
+def _count(n: Any, most: int = 2**62) -> bool:
+    return type(n) is int and 0 <= n <= most
+
+
+def _number(x: Any) -> bool:
+    return type(x) is float or (type(x) is int and abs(x) < 2**62)
 
 
 def knows_its_place(loader: Any) -> bool:
@@ -93,25 +121,47 @@ def load(folder: Path, trainer: Any, p: Progress, loader: Any) -> tuple[list[Any
     returns what ``save`` took as begin and best, empty where there is no checkpoint."""
     if not (folder / JSON_NAME).exists():
         return [], {}
-    found = load_checkpoint(folder, trainer.model, trainer.optimizer, trainer.scheduler)
-    info = found.info.get("trainer")
+    info = _content(folder)["info"].get("trainer")
     if not isinstance(info, dict):
         raise StateError(f"Trainer.fit: the checkpoint in {str(folder)!r} is not one of a Trainer")
     try:
+        _check(info, loader)
+        if info["loader"] is not None:
+            state = {k: tensor(v, dtype=uint8) if isinstance(v, list) else v
+                     for k, v in info["loader"].items()}  # fmt: skip
+            loader.load_state_dict(state)
+        parts = trainer.model, trainer.optimizer, trainer.scheduler
+        found = load_checkpoint(folder, *parts)
         for name in _COUNTS:
             setattr(p, name, info[name])
         p.epoch, p.losses = found.epoch, found.extra["losses"].tolist()
         scale = trainer.steps.scale
         if scale is not None and info["scale"] is not None:
             scale.value, scale.good = info["scale"]
-        if info["loader"] is not None:
-            state = {k: tensor(v, dtype=uint8) if isinstance(v, list) else v
-                     for k, v in info["loader"].items()}  # fmt: skip
-            loader.load_state_dict(state)
         set_streams(loader, info["now"])
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except DAMAGE as e:
+        if isinstance(e, DataError):
+            raise
         raise DataError(f"Trainer.fit: the checkpoint in {str(folder)!r} is damaged: {e!r}") from e
     best: dict[str, Tensor] = {
         k.removeprefix("best."): v for k, v in found.extra.items() if k.startswith("best.")
     }
     return info["begin"], best
+
+
+def _check(info: dict[str, Any], loader: Any) -> None:
+    """Raises ValueError and the like unless info is of the kinds that ``save`` wrote."""
+    for name in ("batch", "seen", "steps", "skipped", "total_seen"):
+        if not _count(info[name]):
+            raise ValueError(f"{name} is {info[name]!r}")
+    rows, scale = info["history"], info["scale"]
+    if type(rows) is not list or not _number(info["seconds"]):
+        raise ValueError("history or seconds")
+    for row in (info["sums"], *rows):
+        if type(row) is not dict or not all(map(_number, row.values())):
+            raise ValueError(f"a row of numbers is {row!r:.80}")
+    if scale is not None and not (len(scale) == 2 and _number(scale[0]) and _count(scale[1])):
+        raise ValueError("scale")
+    _parsed(loader, info["now"])
+    if info["begin"] != [] or (info["batch"] and not knows_its_place(loader)):
+        _parsed(loader, info["begin"])

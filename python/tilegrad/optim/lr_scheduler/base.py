@@ -25,6 +25,8 @@ class LRScheduler:
     _carries_on = False
     """Whether the schedule begins from the rates it finds, not from the initial ones."""
     _unsaved: tuple[str, ...] = ("optimizer",)
+    _notes = ("_step_count", "_is_initial", "_get_lr_called_within_step")
+    """What PyTorch keeps in a state for its warnings."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
@@ -102,6 +104,7 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over a state; StateError when it is that of another kind of scheduler."""
+        state_dict = {k: v for k, v in state_dict.items() if k not in self._notes}
         if set(state_dict) != set(self.state_dict()):
             raise StateError(
                 f"{type(self).__name__}.load_state_dict: expects {sorted(self.state_dict())}, got "
