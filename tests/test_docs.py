@@ -20,6 +20,7 @@ import pytest
 
 import tilegrad as tg
 from tilegrad.ops import rules
+from tilegrad.recipes import recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -95,6 +96,7 @@ def test_page(page, tmp_path, monkeypatch):
     """The python blocks of a page run from top to bottom in one namespace."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rules, "RULES", dict(rules.RULES))
+    monkeypatch.setattr(recipe, "RECIPES", dict(recipe.RECIPES))
     names = {"__name__": "page"}
     for line, language, file, text in blocks(page):
         if language != "python" or file:
