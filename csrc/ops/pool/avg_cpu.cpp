@@ -24,12 +24,11 @@ struct AvgParams {
   double divisor;  // 0: the window's own count
 };
 
-struct SumPool {
-  AxisTaps axes[3];
+struct SumPool : PoolWindows {
   std::vector<double> counts[2];  // along depth and height
   std::vector<char> widths;       // counts along the width, in y's dtype
   double divisor = 0;             // instead of counts
-  View y, x;
+  View y;
   int64_t item;
 
   double share(int64_t d, int64_t h) const {
@@ -41,18 +40,6 @@ struct SumPool {
     const char* p = widths.data() + w * item;
     return y.dtype == DType::f64 ? *reinterpret_cast<const double*>(p)
                                  : double(*reinterpret_cast<const float*>(p));
-  }
-
-  const TapList& list(TapLists* lists, int64_t d, int64_t h, int64_t w) const {
-    return lists->of(axes[0].count[d], axes[1].count[h], axes[2].count[w]);
-  }
-  // The first tap of position (d, h, w) in its plane.
-  int64_t bytes(int64_t d, int64_t h, int64_t w) const {
-    return axes[0].first[d] * x.strides[2] + axes[1].first[h] * x.strides[3] +
-           axes[2].first[w] * x.strides[4];
-  }
-  int64_t taps(int64_t d, int64_t h, int64_t w) const {
-    return axes[0].count[d] * axes[1].count[h] * axes[2].count[w];
   }
 
   // One window at a time, by the reduction kernels: rows of it, or columns of channels.

@@ -20,24 +20,13 @@ struct MaxPoolParams {
 };
 
 // One call: the tables of the axes and the operands.
-struct MaxPool {
-  AxisTaps axes[3];
-  View y, index, x;
+struct MaxPool : PoolWindows {
+  View y, index;
   PoolIndex kind;
   const PoolTable* table;
   int64_t item, step[3], flat_step[3];  // of the taps, in bytes and in flat positions
 
-  int64_t taps(int64_t od, int64_t oh, int64_t ow) const {  // within the plane: no overflow
-    return axes[0].count[od] * axes[1].count[oh] * axes[2].count[ow];
-  }
-  const TapList& list(TapLists* lists, int64_t od, int64_t oh, int64_t ow) const {
-    return lists->of(axes[0].count[od], axes[1].count[oh], axes[2].count[ow]);
-  }
-  // The first tap of a window in its plane, in bytes and as a flat position.
-  int64_t bytes(int64_t od, int64_t oh, int64_t ow) const {
-    return axes[0].first[od] * x.strides[2] + axes[1].first[oh] * x.strides[3] +
-           axes[2].first[ow] * x.strides[4];
-  }
+  // The first tap of a window as a flat position.
   int64_t flat(int64_t od, int64_t oh, int64_t ow) const {
     return (axes[0].first[od] * x.shape[3] + axes[1].first[oh]) * x.shape[4] + axes[2].first[ow];
   }

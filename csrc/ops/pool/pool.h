@@ -98,6 +98,24 @@ class TapLists {
   TapList lists_[kLists];
 };
 
+// The windows on x by the tables of the axes.
+struct PoolWindows {
+  AxisTaps axes[3];
+  View x;
+
+  int64_t taps(int64_t d, int64_t h, int64_t w) const {  // within the plane: no overflow
+    return axes[0].count[d] * axes[1].count[h] * axes[2].count[w];
+  }
+  const TapList& list(TapLists* lists, int64_t d, int64_t h, int64_t w) const {
+    return lists->of(axes[0].count[d], axes[1].count[h], axes[2].count[w]);
+  }
+  // The first tap of position (d, h, w) in its plane.
+  int64_t bytes(int64_t d, int64_t h, int64_t w) const {
+    return axes[0].first[d] * x.strides[2] + axes[1].first[h] * x.strides[3] +
+           axes[2].first[w] * x.strides[4];
+  }
+};
+
 constexpr int64_t kRowsWorth = 32768;  // taps worth a thread
 
 // For every thread makes f = make() and calls f(n, c, d, h) for every row of the outputs y that it
