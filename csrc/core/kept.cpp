@@ -109,16 +109,9 @@ void Keeping::rewrite() {
         change(*this, i);
         break;
       }
-  const auto dropped = [](const Step& s) { return s.kernel == nullptr; };
+  const auto dropped = [](const Step& s) { return s.call == nullptr; };
   steps_.erase(std::remove_if(steps_.begin(), steps_.end(), dropped), steps_.end());
-  for (Buffer& b : buffers_) b.first = b.last = -1;
-  for (int i = 0; i < int(steps_.size()); ++i)
-    for (int k = 0; k < step(i).count; ++k) {
-      const int b = buffer_of_view_[step(i).views + size_t(k)];
-      if (b < 0) continue;
-      if (buffers_[size_t(b)].first < 0) buffers_[size_t(b)].first = i;
-      buffers_[size_t(b)].last = i;
-    }
+  find_lifetimes();
   stale_ = !kept_.empty();
 }
 

@@ -59,7 +59,7 @@ class Keeping : public Recording {
   void change_operands(int i, const std::vector<Operand>& operands) {
     set_operands(&steps_[size_t(i)], operands);
   }
-  void drop(int i) { steps_[size_t(i)].kernel = nullptr; }
+  void drop(int i) { steps_[size_t(i)].call = nullptr; }
   // For explain().
   const std::string& name(int i) const { return labels_[size_t(step(i).label)].first; }
   void set_name(int i, const std::string& name);

@@ -47,7 +47,6 @@ int Recording::label(const std::string& name, const std::string& line) {
 
 void Recording::record_call(Call call, void (*kernel)(), const void* params, size_t bytes,
                             const View* views, int64_t count, int64_t work, Arithmetic arithmetic) {
-  const int index = int(steps_.size());
   Step s{call,    kernel,        add_params(params, bytes),
          bytes,   views_.size(), int(count),
          label_,  work,          arithmetic,
@@ -62,8 +61,6 @@ void Recording::record_call(Call call, void (*kernel)(), const void* params, siz
       b = find(views[i].data);
       if (b < 0) return refuse(std::string(name()) + " works on memory nobody knows");
       if (buffers_[b].kind == Kind::foreign) return refuse_foreign(buffers_[b]);
-      if (buffers_[b].first < 0) buffers_[b].first = index;
-      buffers_[b].last = index;
     }
     buffer_of_view_.push_back(b);
     // An entry writes what it allocates, or asked for as writable.

@@ -95,6 +95,8 @@ class Recording {
   // of cuts may lie between. Indices of calls go through moved_ from then on.
   void simplify(const std::vector<int64_t>& cuts);
   Node node(const Step& s);
+  // The first and the last call that each buffer is touched by.
+  void find_lifetimes();
   // Memory by lifetime: the largest first, each at the lowest place that is free while it lives.
   // Returns how many bytes.
   int64_t arrange();

@@ -256,7 +256,6 @@ void Recording::compact() {
   std::vector<View> views;
   std::vector<int> buffers;
   std::vector<char> written;
-  for (Buffer& b : buffers_) b.first = b.last = -1;
   for (Step s : steps_) {
     moved_.push_back(int(steps.size()));
     if (s.call == nullptr) continue;
@@ -266,10 +265,6 @@ void Recording::compact() {
       views.push_back(views_[at]);
       buffers.push_back(buffer_of_view_[at]);
       written.push_back(written_[at]);
-      if (buffer_of_view_[at] < 0) continue;
-      Buffer& b = buffers_[size_t(buffer_of_view_[at])];
-      if (b.first < 0) b.first = int(steps.size());
-      b.last = int(steps.size());
     }
     steps.push_back(s);
   }
@@ -278,6 +273,19 @@ void Recording::compact() {
   views_ = std::move(views);
   buffer_of_view_ = std::move(buffers);
   written_ = std::move(written);
+  find_lifetimes();
+}
+
+void Recording::find_lifetimes() {
+  for (Buffer& b : buffers_) b.first = b.last = -1;
+  for (int i = 0; i < int(steps_.size()); ++i)
+    for (int k = 0; k < steps_[size_t(i)].count; ++k) {
+      const int at = buffer_of_view_[steps_[size_t(i)].views + size_t(k)];
+      if (at < 0) continue;
+      Buffer& b = buffers_[size_t(at)];
+      if (b.first < 0) b.first = i;
+      b.last = i;
+    }
 }
 
 }  // namespace tg
