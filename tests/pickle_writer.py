@@ -4,6 +4,8 @@ import io
 import struct
 import zipfile
 
+import tilegrad as tg
+
 OPEN, STOP = b"(", b"."
 
 
@@ -81,3 +83,8 @@ def torch_stream(body, storages, version=1001, keys=None):
     pickles = [value(version), value(system), body, value(list(storages if keys is None else keys))]
     tail = b"".join(struct.pack("<q", n) + raw for n, raw in storages.values())
     return head + b"".join(map(pickled, pickles)) + tail
+
+
+def load(data):
+    """What tilegrad makes of a file of these bytes."""
+    return tg.load(io.BytesIO(data))

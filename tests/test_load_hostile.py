@@ -13,6 +13,7 @@ from pickle_writer import (
     ORDERED,
     call,
     dict_of,
+    load,
     name,
     storage,
     tensor,
@@ -27,11 +28,6 @@ from tilegrad import serialization
 from tilegrad.errors import DataError, StateError
 from tilegrad.errors import FileNotFoundError as TgFileNotFoundError
 from tilegrad.serialization import archive, pickles
-
-
-def load(data):
-    return tg.load(io.BytesIO(data))
-
 
 # --- small honest files ---------------------------------------------------------------------------
 STATE = {"net": {"w": tg.ones(2, 3), "n": tg.tensor([1, 2])}, "list": [1, 2.5, None, ("a", True)]}

@@ -12,6 +12,7 @@ from pickle_writer import (
     ORDERED,
     call,
     dict_of,
+    load,
     name,
     pickled,
     storage,
@@ -24,11 +25,6 @@ from pickle_writer import (
 
 import tilegrad as tg
 from tilegrad.errors import DataError
-
-
-def load(data):
-    return tg.load(io.BytesIO(data))
-
 
 NUMBERS = np.arange(6, dtype=np.float32)
 

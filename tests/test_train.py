@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from exact import assert_same, weights
 
 import tilegrad as tg
 from tilegrad import data, demo, kernels, nn, optim, train
@@ -41,16 +42,6 @@ class Blobs:
 
     def parts(self):
         return self.model, self.optimizer, self.scheduler
-
-
-def weights(model):
-    return {k: v.numpy().copy() for k, v in model.state_dict().items()}
-
-
-def assert_same(a, b):
-    assert list(a) == list(b)
-    for k in a:
-        np.testing.assert_array_equal(a[k], b[k], err_msg=k)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

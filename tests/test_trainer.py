@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from exact import assert_same, weights
 
 import tilegrad as tg
 from tilegrad import data, kernels, nn, optim, train
@@ -33,16 +34,6 @@ def trainer(model=None, rate=0.02, **options):
     model = model or network()
     optimizer = optim.Adam(model.parameters(), lr=rate)
     return Trainer(model, F.cross_entropy, optimizer, metrics={"accuracy": accuracy}, **options)
-
-
-def weights(model):
-    return {k: v.numpy().copy() for k, v in model.state_dict().items()}
-
-
-def assert_same(a, b):
-    assert list(a) == list(b)
-    for k in a:
-        np.testing.assert_array_equal(a[k], b[k], err_msg=k)
 
 
 def without_time(history):
