@@ -20,8 +20,7 @@ from ..errors import ValueError as TgValueError
 from ..generator import Generator
 from ..serialization import write_whole
 from ..train import Progress, Trainer, accuracy, load_checkpoint, save_checkpoint
-from ..train.checkpoint import JSON_NAME
-from ..train.checkpoint import _content as content_of
+from ..train.checkpoint import JSON_NAME, content_of
 
 Options = dict[str, Any]
 """The settings of a run by name; every recipe has epochs, lr, batch and seed."""

@@ -140,7 +140,7 @@ def load_checkpoint(
     kinds of optimizer and scheduler differ.
     """
     home = Path(folder)
-    content = _content(home)
+    content = content_of(home)
     path = home / content["tensors"]["file"]
     try:
         data = path.read_bytes()
@@ -189,7 +189,7 @@ def load_checkpoint(
     return Checkpoint(content["epoch"], content["seed"], content["info"], extra)
 
 
-def _content(home: Path) -> dict[str, Any]:
+def content_of(home: Path) -> dict[str, Any]:
     """The JSON of a checkpoint. Raises as load_checkpoint."""
     path = home / JSON_NAME
     try:

@@ -13,7 +13,7 @@ from ..errors import DataError, StateError
 from ..generator import Generator, default_generator
 from ..serialization import DAMAGE
 from ..tensor import Tensor, from_numpy, tensor
-from .checkpoint import JSON_NAME, _content, load_checkpoint, save_checkpoint
+from .checkpoint import JSON_NAME, content_of, load_checkpoint, save_checkpoint
 from .progress import Progress
 
 
@@ -121,7 +121,7 @@ def load(folder: Path, trainer: Any, p: Progress, loader: Any) -> tuple[list[Any
     returns what ``save`` took as begin and best, empty where there is no checkpoint."""
     if not (folder / JSON_NAME).exists():
         return [], {}
-    info = _content(folder)["info"].get("trainer")
+    info = content_of(folder)["info"].get("trainer")
     if not isinstance(info, dict):
         raise StateError(f"Trainer.fit: the checkpoint in {str(folder)!r} is not one of a Trainer")
     try:
